@@ -1,0 +1,1 @@
+"""Whoever optimises a reward: training, rollouts, planning."""

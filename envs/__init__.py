@@ -1,0 +1,1 @@
+"""Worlds with two rewards: what we measure, and what we want."""

@@ -1,0 +1,1 @@
+"""Questions asked of environments and agents, and how their answers are shown."""
