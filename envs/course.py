@@ -1,0 +1,99 @@
+"""The water of the Lagoon world: a stadium-shaped course round an island, with a lagoon opening off its first straight.
+
+Everything is a function of points `[..., 2]` in metres. The course runs anticlockwise; its start is the beginning of the southern
+straight, and `along` measures metres from there on the centre line.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .batch import Array
+
+STRAIGHT = 100.0  # m
+RADIUS = 25.0  # m, of the centre line in the bends
+HALF_WIDTH = 8.0  # m
+LAP = 2.0 * STRAIGHT + 2.0 * np.pi * RADIUS  # 357 m
+LAGOON_RADIUS = 22.0  # m
+LAGOON_ALONG = 45.0  # m after the start
+RAY_REACH = 40.0  # m
+RAY_STEPS = 6  # of sphere tracing (Hart 1996): a ray stops short of a shore, never beyond it
+
+
+def length(vector: Array) -> Array:
+    """[..., 2] to [...]; the same bits for one world as for many."""
+    return np.sqrt(vector[..., 0] ** 2 + vector[..., 1] ** 2)
+
+
+def direction(angle: Array) -> Array:
+    """Unit vectors [..., 2]."""
+    return np.stack([np.cos(angle), np.sin(angle)], -1)
+
+
+def _from_spine(point: Array) -> Array:
+    """[..., 2] from the nearest point of the segment that the stadium is built round."""
+    spine = np.clip(point[..., 0], -STRAIGHT / 2, STRAIGHT / 2)
+    return np.stack([point[..., 0] - spine, point[..., 1]], -1)
+
+
+def along(point: Array) -> Array:
+    """Metres from the start along the centre line, [0, LAP)."""
+    x, y = point[..., 0], point[..., 1]
+    bend = np.pi * RADIUS
+    east = STRAIGHT + RADIUS * (np.arctan2(y, np.maximum(x - STRAIGHT / 2, 0.0)) + np.pi / 2)
+    west = 2 * STRAIGHT + bend + RADIUS * (np.arctan2(-y, np.maximum(-x - STRAIGHT / 2, 0.0)) + np.pi / 2)
+    south, north = x + STRAIGHT / 2, STRAIGHT + bend + STRAIGHT / 2 - x
+    bending = np.where(x > 0, east, west)
+    return np.where(np.abs(x) > STRAIGHT / 2, bending, np.where(y < 0, south, north)) % LAP
+
+
+def centre_line(metres: Array, offset: Array | float = 0.0) -> Array:
+    """The point [..., 2] that lies `metres` along the course, `offset` metres outwards of its centre line."""
+    s, bend, reach = metres % LAP, np.pi * RADIUS, RADIUS + offset
+    east = (s - STRAIGHT) / RADIUS - np.pi / 2
+    west = (s - 2 * STRAIGHT - bend) / RADIUS + np.pi / 2
+    where = [s < STRAIGHT, s < STRAIGHT + bend, s < 2 * STRAIGHT + bend]
+    half = STRAIGHT / 2
+    x = np.select(where, [s - half, half + reach * np.cos(east), half - (s - STRAIGHT - bend)], -half + reach * np.cos(west))
+    y = np.select(where, [-reach, reach * np.sin(east), reach], reach * np.sin(west))
+    return np.stack([x, y], -1)
+
+
+def outwards(point: Array) -> Array:
+    """[...] metres outwards of the centre line."""
+    return length(_from_spine(point)) - RADIUS
+
+
+@dataclass(frozen=True)
+class Water:
+    """Where boats can go. `offset`: metres from the centre line out to the lagoon's centre."""
+
+    offset: float
+
+    @property
+    def lagoon(self) -> Array:
+        """The lagoon's centre, [2] m."""
+        return np.array([LAGOON_ALONG - STRAIGHT / 2, -RADIUS - self.offset])
+
+    def clearance(self, point: Array) -> Array:
+        """[...] metres to the nearest shore, negative on land; never more than the true distance."""
+        out = length(_from_spine(point))
+        outer = np.maximum(RADIUS + HALF_WIDTH - out, LAGOON_RADIUS - length(point - self.lagoon))
+        return np.minimum(out - (RADIUS - HALF_WIDTH), outer)
+
+    def off_shore(self, point: Array) -> Array:
+        """Unit vectors [..., 2] pointing from the nearest shore into the water."""
+        spine, centre = _from_spine(point), point - self.lagoon
+        out, away = length(spine), length(centre)
+        outward = spine / np.maximum(out, 1e-9)[..., None]
+        to_lagoon = -centre / np.maximum(away, 1e-9)[..., None]
+        from_outer = np.where((LAGOON_RADIUS - away > RADIUS + HALF_WIDTH - out)[..., None], to_lagoon, -outward)
+        return np.where((out < RADIUS)[..., None], outward, from_outer)
+
+    def rays(self, point: Array, angle: Array) -> Array:
+        """[..., n] metres from points [..., 2] to the shore in directions `angle` [..., n], up to RAY_REACH."""
+        point, ahead = point[..., None, :], direction(angle)
+        distance = np.zeros(angle.shape)
+        for _ in range(RAY_STEPS):
+            distance = np.minimum(distance + np.maximum(self.clearance(point + distance[..., None] * ahead), 0.0), RAY_REACH)
+        return distance
