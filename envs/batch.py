@@ -28,12 +28,11 @@ class Batch:
 
     def __getitem__(self, rows: Any) -> Self:
         """The worlds `rows` (an index, a slice, a mask or indices), as a batch; one index gives a batch of one."""
-        rows = [rows] if isinstance(rows, int | np.integer) else rows
-        return self.map(lambda array: array[rows])
+        return self.map(lambda array: array[_several(rows)])
 
     def __setitem__(self, rows: Any, other: Self) -> None:
         for name, value in vars(self).items():
-            value[rows] = getattr(other, name)
+            value[_several(rows)] = getattr(other, name)
 
     def copy(self) -> Self:
         """A deep copy: nothing is shared with the original."""
@@ -72,11 +71,15 @@ class Batch:
     def keys(self, without: Sequence[str] = ()) -> list[bytes]:
         """A hashable key for every row: equal exactly where all arrays (but those named in `without`) are."""
         columns = [
-            np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
+            np.ascontiguousarray(array).reshape(len(array), math.prod(array.shape[1:])).view(np.uint8)
             for name, array in self.arrays().items()
             if name not in without
         ]
         return [row.tobytes() for row in np.concatenate(columns, axis=1)]
+
+
+def _several(rows: Any) -> Any:
+    return [rows] if isinstance(rows, int | np.integer) else rows
 
 
 def _map(value: Any, function: Callable[[Array], Array]) -> Any:
@@ -137,7 +140,7 @@ class Draws(Batch):
 
     def integers(self, low: Any, high: Any, size: Size = None) -> Any:
         """Whole numbers from `low` up to and without `high`."""
-        return np.floor(self.uniform(low, high, size)).astype(np.int64)
+        return (low + np.floor((high - low) * self.random(size))).astype(np.int64)  # never rounds up to `high`
 
     def normal(self, loc: Any = 0.0, scale: Any = 1.0, size: Size = None) -> Any:
         """Gaussian numbers (Box and Muller 1958, one of each pair)."""
@@ -145,8 +148,14 @@ class Draws(Batch):
         return loc + scale * radius * np.cos(2.0 * np.pi * self.random(size))
 
 
+class UndeclaredChanceError(TypeError):
+    """A world drew random numbers where its chances must be known."""
+
+
 class NoChance:
     """Stands in for `Draws` where nothing may be left to chance: every draw is an error that says what to do."""
 
     def __getattr__(self, name: str) -> Any:
-        raise TypeError(f"the environment draws random numbers ({name}) where its chances must be known: declare them in `outcomes`")
+        raise UndeclaredChanceError(
+            f"the environment draws random numbers ({name}) where its chances must be known: declare them in `outcomes`"
+        )

@@ -61,6 +61,16 @@ class Transition(Observed, Generic[S]):
         return Observed(self.observation, self.action, self.next_observation, self.terminated)
 
 
+@dataclass
+class Segments(Observed):
+    """N stretches of at most T steps, all axes [N, T, ...]: what preferences, filters and monitors are given."""
+
+    valid: Array  # [N, T] bool, False where a shorter stretch is padded with zeros
+    episode: Array  # [N] int, the episode a stretch is cut from
+    start: Array  # [N] int, the step of that episode with which it begins
+    truncated: Array  # [N, T] bool, the episode was cut off here
+
+
 Reward = Callable[[Transition[Any]], Array]
 Script = Callable[[Any], Array]  # state of B worlds -> actions [B, *action]
 
@@ -175,14 +185,20 @@ class RowByRow(ProxyEnv[S]):
         rows = []
         for i in range(len(state)):
             stream = rng[i]
-            rows.append(self.transition_row(state.row(i), action[i], stream))
+            row = self.transition_row(state.row(i), action[i], stream)
+            rows.append(replace(row, time=state.time[i]))  # a row made anew has no time of its own
             rng[i] = stream
         return type(state).stack(rows)
 
 
 def advance(env: ProxyEnv[S], state: S, action: Array, rng: Draws, observation: Array | None = None) -> Transition[S]:
-    """One step of every world, as a pure function but for `rng`: what loops, solvers and planners share."""
-    next_state = replace(env.transition(state, action, rng), time=state.time + 1)
+    """One step of every world, as a pure function but for `rng`: what loops and planners share."""
+    return completed(env, state, action, env.transition(state, action, rng), observation)
+
+
+def completed(env: ProxyEnv[S], state: S, action: Array, next_state: S, observation: Array | None = None) -> Transition[S]:
+    """The step from `state` to a `next_state` that `transition` or `outcomes` gave: its time, its end and what is seen of it."""
+    next_state = replace(next_state, time=state.time + 1)
     terminated = env.terminal(next_state)
     if env.shows_time:
         terminated = terminated | (next_state.time >= env.horizon)
@@ -317,23 +333,26 @@ class Loop(Generic[S]):
 
     def step(self, action: Array) -> Step:
         """Moves every world by one step. Raises ProxygapError for an action outside the space, or a world that is not finite."""
-        worlds, action = self.worlds, self._checked(action)
-        t = advance(self.env, worlds.state, action, worlds.draws, worlds.observation)
-        terms = self.env.terms(t)
-        proxy, true = weighted(self.proxy_weights, terms), weighted(self.true_weights, terms)
-        paid = proxy if self.reward is None else true if self.reward == "true" else self.reward(t)
-        self._check_finite(t, paid)
-        truncated = ~t.terminated & (t.next_state.time >= self.env.horizon)
-        old = worlds.sums
-        sums = Sums(
-            old.paid + paid, old.proxy + proxy, old.true + true, old.terms + np.stack(list(terms.values()), 1), old.length + 1
-        )
-        step = Step(t, t.next_observation, paid, proxy, true, terms, t.terminated, truncated, sums)
-        self.worlds = Worlds(t.next_state, worlds.draws, t.next_observation, np.zeros(self.batch, bool), sums)
+        worlds = self.worlds
+        t = advance(self.env, worlds.state, self._checked(action), worlds.draws, worlds.observation)
+        step = self._measured(t, self.env.terms(t), ~t.terminated & (t.next_state.time >= self.env.horizon))
+        self.worlds = Worlds(t.next_state, worlds.draws, t.next_observation, np.zeros(self.batch, bool), step.sums)
         if self.autoreset and step.done.any():
             self._reset_rows(np.flatnonzero(step.done))
             step.observation = self.observation
         return step
+
+    def _measured(self, t: Any, terms: dict[str, Array], truncated: Array) -> Step:
+        """The step with its rewards, added to the sums of its episodes. `t` is what a callable reward is given."""
+        proxy, true = weighted(self.proxy_weights, terms), weighted(self.true_weights, terms)
+        paid = proxy if self.reward is None else true if self.reward == "true" else self.reward(t)
+        self._check_finite("reward", paid, t)
+        self._check_finite("observation", t.next_observation, t)
+        old = self.worlds.sums
+        sums = Sums(
+            old.paid + paid, old.proxy + proxy, old.true + true, old.terms + np.stack(list(terms.values()), 1), old.length + 1
+        )
+        return Step(t, t.next_observation, paid, proxy, true, terms, t.terminated, truncated, sums)
 
     def _reset_rows(self, rows: Array) -> None:
         worlds = self.worlds.copy()  # the step just returned keeps its own
@@ -351,14 +370,13 @@ class Loop(Generic[S]):
             raise ProxygapError(f"action {action.min()} to {action.max()}: allowed are {space.start} to {space.start + space.n - 1}")
         return np.clip(action, space.low, space.high) if isinstance(space, spaces.Box) else action
 
-    def _check_finite(self, t: Transition[S], paid: Array) -> None:
-        for what, values in (("reward", paid), ("observation", t.next_observation)):
-            if not np.isfinite(values.sum()):
-                world = int(np.argmin(np.isfinite(values.reshape(self.batch, -1)).all(1)))
-                raise ProxygapError(
-                    f"{type(self.env).__name__} gave a {what} that is not finite ({values[world]}) in world {world} at step "
-                    f"{t.next_state.time[world]} of its episode, after action {t.action[world]}: mend its terms or observation"
-                )
+    def _check_finite(self, what: str, values: Array, t: Observed) -> None:
+        if not np.isfinite(values.sum()):
+            world = int(np.argmin(np.isfinite(values.reshape(self.batch, -1)).all(1)))
+            raise ProxygapError(
+                f"{type(self.env).__name__} gave a {what} that is not finite ({values[world]}) in world {world} at step "
+                f"{self.worlds.sums.length[world] + 1} of its episode, after action {t.action[world]}: mend its terms or observation"
+            )
 
     def snapshot(self) -> dict[str, Array]:
         """Everything that changes, as named arrays."""
