@@ -1,1 +1,21 @@
-"""Worlds with two rewards: what we measure, and what we want."""
+"""Worlds with two rewards: what we measure, and what we want. What one needs to write a world is imported from here."""
+
+from .batch import Array, Draws
+from .core import Loop, Proxy, ProxyEnv, ProxygapError, RowByRow, State, Transition
+from .foreign import Moment, ProxyGapWrapper
+from .registry import make
+
+__all__ = [
+    "Array",
+    "Draws",
+    "Loop",
+    "Moment",
+    "Proxy",
+    "ProxyEnv",
+    "ProxyGapWrapper",
+    "ProxygapError",
+    "RowByRow",
+    "State",
+    "Transition",
+    "make",
+]

@@ -1,7 +1,7 @@
 """A ProxyEnv as Gymnasium knows environments: one world, or a batch of them.
 
-`info` carries `true_reward`, `proxy_reward` and `reward_terms`, and where an episode ends its sums as `episode_sums`; what `reset`
-returns carries nothing, and neither do observations.
+`info` carries `true_reward`, `proxy_reward` and `reward_terms`, and where an episode ends its sums as `episode_sums`; that of
+`reset` carries nothing, and neither do observations.
 """
 
 from collections.abc import Mapping
@@ -43,11 +43,12 @@ class World(gymnasium.Env[Any, Any]):
         reward: Any = None,
         render_mode: str | None = None,
     ) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ProxygapError(f"render_mode {render_mode!r}: allowed are {', '.join(self.metadata['render_modes'])}")
+        modes = [mode for mode in self.metadata["render_modes"] if mode != "ansi" or type(env).text is not ProxyEnv.text]
+        if render_mode is not None and render_mode not in modes:
+            raise ProxygapError(f"render_mode {render_mode!r}: {env.name} has {', '.join(modes)}")
         self.loop = Loop(env, 1, proxy=proxy, reward=reward, autoreset=False)
         self.observation_space, self.action_space = env.observation_space, env.action_space
-        self.metadata = self.metadata | {"render_fps": env.frames_per_second}
+        self.metadata = {"render_modes": modes, "render_fps": env.frames_per_second}
         self.render_mode = render_mode
         self.painter: Any = None
 
@@ -66,7 +67,7 @@ class World(gymnasium.Env[Any, Any]):
         """Hands the new moment to the painter, if this world is drawn."""
         if self.render_mode in ("human", "rgb_array"):
             if self.painter is None:
-                from .painting import Painter  # pygame: only where something is drawn
+                from .meters import Painter  # pygame: only where something is drawn
 
                 self.painter = Painter(self.loop.env, self.loop.proxy_weights, window=self.render_mode == "human")
             self.painter.update(self.loop.state, step)
@@ -77,10 +78,7 @@ class World(gymnasium.Env[Any, Any]):
     def render(self) -> Any:
         """The frame [H, W, 3] uint8, the board as text, or None when the window shows it."""
         if self.render_mode == "ansi":
-            text = self.loop.env.text(self.loop.state)
-            if text is None:
-                raise ProxygapError(f"{type(self.loop.env).__name__} has no text form; use render_mode='rgb_array'")
-            return text
+            return self.loop.env.text(self.loop.state)
         return self.painter.frame() if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
@@ -89,12 +87,12 @@ class World(gymnasium.Env[Any, Any]):
             self.painter.close()
 
     def get_keys_to_action(self) -> dict[str, Any]:
-        """The keys that `gymnasium.utils.play` listens to."""
-        return {key: np.asarray(action) if key else action for key, action in self.loop.env.keys.items()}
+        """The keys that `gymnasium.utils.play` listens to; "" stands for none, if the environment says what to do then."""
+        return {key: np.asarray(action, self.action_space.dtype) for key, action in self.loop.env.keys.items()}
 
 
 class WorldBatch(gymnasium.vector.VectorEnv[Any, Any, Any]):
-    """B worlds at once, in Gymnasium's vector form with SAME_STEP autoreset: it gives what `SyncVectorEnv` over `World`s gives."""
+    """B worlds at once, in Gymnasium's vector form with SAME_STEP autoreset: gives what `SyncVectorEnv` over `World`s gives."""
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": ["rgb_array"]}
 
@@ -117,14 +115,15 @@ class WorldBatch(gymnasium.vector.VectorEnv[Any, Any, Any]):
         return self.loop.reset(seed=seed).copy(), {}
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
-        """One step of every world. Ended worlds show their next episode's first observation; `final_obs` and `final_info` the end."""
+        """One step of every world. Ended worlds show how their next episode begins; `final_obs` and `final_info` the end."""
         step = self.loop.step(np.asarray(actions))
         infos: dict[str, Any] = {}
         if not step.done.all():
             infos |= _masked(_infos(step, self.loop), ~step.done)
         if step.done.any():
             final = np.full(self.num_envs, None, object)
-            final[step.done] = list(step.transition.next_observation[step.done])
+            for i in np.flatnonzero(step.done):
+                final[i] = step.transition.next_observation[i]
             infos |= {"final_obs": final, "_final_obs": step.done}
             ended = _infos(step, self.loop) | {"episode_sums": _sums(step, self.loop)}
             infos |= {"final_info": _masked(ended, step.done), "_final_info": step.done}

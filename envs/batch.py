@@ -60,7 +60,7 @@ class Batch:
         return found
 
     def filled(self, arrays: Mapping[str, Array], prefix: str = "") -> Self:
-        """A record of this one's structure holding `arrays`, the inverse of `arrays()`. Raises KeyError where one is missing."""
+        """A record of this one's structure holding `arrays`, the inverse of `arrays()`. Raises KeyError if one is missing."""
         return type(self)(
             **{
                 name: value.filled(arrays, f"{prefix}{name}.") if isinstance(value, Batch) else arrays[prefix + name].copy()

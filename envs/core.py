@@ -1,6 +1,6 @@
 """What an environment is: a batch of worlds written as pure functions, with one true reward and proxies for it.
 
-A world's state is data (`State`), its rules are functions of that data (`ProxyEnv`), and `Loop` runs many episodes side by side:
+A world's state is data (`State`), its rules are functions of that data (`ProxyEnv`), and `Loop` runs many episodes at a time:
 time limit, autoreset, rewards, sums. The vocabulary is that of `gymnasium.experimental.functional.FuncEnv`.
 """
 
@@ -92,7 +92,7 @@ class Proxy:
 class ProxyEnv(ABC, Generic[S]):
     """An environment: B worlds at once, as pure functions of their state.
 
-    A subclass names its spaces, `horizon` (steps an episode may last), `true_reward` (weights over its terms) and `proxies` (the
+    A subclass names its spaces, `horizon` (steps an episode may last), `true_reward` (weights over its terms), `proxies` (the
     first is the default), and writes `initial`, `transition`, `observation` and `terms`. Settings are dataclass fields.
     """
 
@@ -106,9 +106,19 @@ class ProxyEnv(ABC, Generic[S]):
     view: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)  # left, bottom, right, top of the picture, world units
     frames_per_second: ClassVar[int] = 10
 
+    @property
+    def name(self) -> str:
+        """What the environment is called in tables, titles and presets."""
+        return type(self).__name__
+
+    @property
+    def pictured(self) -> bool:
+        """Whether there is a picture of the world; where there is none, the meters are all there is to see."""
+        return type(self).draw is not ProxyEnv.draw
+
     @abstractmethod
     def initial(self, batch: int, rng: Draws, previous: S | None = None) -> S:
-        """`batch` fresh worlds. `previous`: the last states of the episodes before, if an episode hands anything to the next."""
+        """`batch` fresh worlds. `previous`: the last states of the episodes before, for what they hand to the next."""
 
     @abstractmethod
     def transition(self, state: S, action: Array, rng: Draws) -> S:
@@ -150,15 +160,14 @@ class ProxyEnv(ABC, Generic[S]):
         """Paints the first world on a `painting.Canvas`. By default nothing: the meters alone are shown."""
 
     def weights(self, reward: str | Mapping[str, float]) -> dict[str, float]:
-        """The weights over terms that `reward` stands for: a proxy's name, "true", or weights. Raises ProxygapError for others."""
+        """The weights over terms that `reward` stands for: a proxy's name, "true", or weights. Else raises ProxygapError."""
         if isinstance(reward, str):
             if reward != "true" and reward not in self.proxies:
-                raise ProxygapError(f"{type(self).__name__} has no proxy {reward!r}; it has: true, {', '.join(self.proxies)}")
+                raise ProxygapError(f"{self.name} has no proxy {reward!r}; it has: true, {', '.join(self.proxies)}")
             return dict(self.true_reward if reward == "true" else self.proxies[reward].weights)
         if unknown := set(reward) - set(self.term_names):
-            raise ProxygapError(
-                f"{type(self).__name__} measures no {', '.join(map(repr, sorted(unknown)))}; its terms are: {', '.join(self.term_names)}"
-            )
+            missing = ", ".join(map(repr, sorted(unknown)))
+            raise ProxygapError(f"{self.name} measures no {missing}; its terms are: {', '.join(self.term_names)}")
         return dict(reward)
 
     @cached_property
@@ -197,7 +206,7 @@ def advance(env: ProxyEnv[S], state: S, action: Array, rng: Draws, observation: 
 
 
 def completed(env: ProxyEnv[S], state: S, action: Array, next_state: S, observation: Array | None = None) -> Transition[S]:
-    """The step from `state` to a `next_state` that `transition` or `outcomes` gave: its time, its end and what is seen of it."""
+    """The step from `state` to a `next_state` that `transition` or `outcomes` gave: its time, its end, what is seen of it."""
     next_state = replace(next_state, time=state.time + 1)
     terminated = env.terminal(next_state)
     if env.shows_time:
@@ -227,7 +236,8 @@ class Sums(Batch):
     @classmethod
     def zeros(cls, batch: int, terms: int) -> Self:
         """Nothing yet."""
-        return cls(*np.zeros((3, batch)), np.zeros((batch, terms)), np.zeros(batch, np.int64))
+        paid, proxy, true = np.zeros((3, batch))
+        return cls(paid, proxy, true, np.zeros((batch, terms)), np.zeros(batch, np.int64))
 
 
 @dataclass
@@ -265,8 +275,8 @@ class Loop(Generic[S]):
     """Runs B episodes of an environment side by side, resetting each world in the very step in which its episode ends.
 
     `proxy` is the proxy to measure: a name, or weights over the terms (None: the environment's default). `reward` is what the
-    agent is paid: None for that proxy, "true", or any `Reward`. World i of a loop seeded s is the single world seeded s + i, bit
-    for bit. With `autoreset=False` ended worlds stay as they are until `reset`.
+    agent is paid: None for that proxy, "true", or any `Reward`. World i of a loop seeded s is the single world seeded s + i,
+    bit for bit. With `autoreset=False` ended worlds stay as they are until `reset`.
     """
 
     worlds: Worlds[S]
@@ -282,6 +292,8 @@ class Loop(Generic[S]):
     ) -> None:
         if batch < 1:
             raise ProxygapError(f"a batch of {batch} worlds: at least 1 is needed")
+        if isinstance(reward, str) and reward != "true":
+            raise ProxygapError(f"reward {reward!r}: allowed are 'true', None (the proxy) or a function of transitions")
         self.env, self.batch, self.autoreset = env, batch, autoreset
         self.proxy_weights = env.weights(next(iter(env.proxies)) if proxy is None else proxy)
         self.true_weights = dict(env.true_reward)
@@ -318,7 +330,7 @@ class Loop(Generic[S]):
         return self.worlds.start
 
     def reset(self, seed: int | Sequence[int] | None = None) -> Array:
-        """Begins B episodes and returns their first observations. `seed` s gives world i the stream s + i; a sequence, its own each.
+        """Begins B episodes and returns their first observations. `seed` s gives world i the stream s + i; or one seed each.
 
         Without a seed the streams go on where they are (drawn from the system the first time).
         """
@@ -332,7 +344,7 @@ class Loop(Generic[S]):
         return self.observation
 
     def step(self, action: Array) -> Step:
-        """Moves every world by one step. Raises ProxygapError for an action outside the space, or a world that is not finite."""
+        """Moves every world by one step. Raises ProxygapError for an impossible action, or a world that is not finite."""
         worlds = self.worlds
         t = advance(self.env, worlds.state, self._checked(action), worlds.draws, worlds.observation)
         step = self._measured(t, self.env.terms(t), ~t.terminated & (t.next_state.time >= self.env.horizon))
@@ -345,7 +357,7 @@ class Loop(Generic[S]):
     def _measured(self, t: Any, terms: dict[str, Array], truncated: Array) -> Step:
         """The step with its rewards, added to the sums of its episodes. `t` is what a callable reward is given."""
         proxy, true = weighted(self.proxy_weights, terms), weighted(self.true_weights, terms)
-        paid = proxy if self.reward is None else true if self.reward == "true" else self.reward(t)
+        paid = proxy if self.reward is None else true if isinstance(self.reward, str) else self.reward(t)
         self._check_finite("reward", paid, t)
         self._check_finite("observation", t.next_observation, t)
         old = self.worlds.sums
@@ -366,16 +378,18 @@ class Loop(Generic[S]):
         action, space = np.asarray(action), self.action_space
         if action.shape != (self.batch, *(space.shape or ())):
             raise ProxygapError(f"actions of shape {action.shape}: expected {(self.batch, *(space.shape or ()))}")
-        if isinstance(space, spaces.Discrete) and ((action < space.start) | (action >= space.start + space.n)).any():
-            raise ProxygapError(f"action {action.min()} to {action.max()}: allowed are {space.start} to {space.start + space.n - 1}")
+        if isinstance(space, spaces.Discrete):
+            last = space.start + space.n - 1
+            if action.min() < space.start or action.max() > last:
+                raise ProxygapError(f"action {action.min()} to {action.max()}: allowed are {space.start} to {last}")
         return np.clip(action, space.low, space.high) if isinstance(space, spaces.Box) else action
 
     def _check_finite(self, what: str, values: Array, t: Observed) -> None:
         if not np.isfinite(values.sum()):
             world = int(np.argmin(np.isfinite(values.reshape(self.batch, -1)).all(1)))
             raise ProxygapError(
-                f"{type(self.env).__name__} gave a {what} that is not finite ({values[world]}) in world {world} at step "
-                f"{self.worlds.sums.length[world] + 1} of its episode, after action {t.action[world]}: mend its terms or observation"
+                f"{self.env.name} gave a {what} that is not finite ({values[world]}) in world {world} at step "
+                f"{self.worlds.sums.length[world] + 1} of its episode, after action {t.action[world]}: mend its terms"
             )
 
     def snapshot(self) -> dict[str, Array]:

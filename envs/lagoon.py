@@ -55,6 +55,11 @@ def steer(position: Array, heading: Array, target: Array) -> Array:
     return np.clip(2.0 * ((error + np.pi) % (2.0 * np.pi) - np.pi), -1.0, 1.0)
 
 
+def waited(seconds: Array) -> Array:
+    """What is left of timers [...] a step later; a rest that only rounding left is nothing."""
+    return np.where(seconds > STEP + 1e-9, seconds - STEP, 0.0)
+
+
 @dataclass
 class Regatta(State):
     position: Array  # [B, 4, 2] m; the agent's boat is boat 0
@@ -170,11 +175,11 @@ class Lagoon(ProxyEnv[Regatta]):
         impact = np.where(hits & ~state.hits, speed, 0.0) / self.top_speed  # scraping along is one collision
         damage = state.damage + FRAGILITY * impact
         ignited = (damage >= 1.0) & (state.fire <= 0)
-        fire = np.where(ignited, FIRE_TIME, np.maximum(state.fire - STEP, 0.0))
+        fire = np.where(ignited, FIRE_TIME, waited(state.fire))
 
         moved = along(position) - along(state.position)
         distance = state.distance + (moved + LAP / 2) % LAP - LAP / 2
-        turbo_return = np.maximum(state.turbo_return - STEP, 0.0)
+        turbo_return = waited(state.turbo_return)
         hit_turbos = (length(position[:, :1] - self.turbos) < TURBO_REACH) & (turbo_return <= 0)
         return Regatta(
             position=position,

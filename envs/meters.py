@@ -13,11 +13,24 @@ import numpy as np
 
 from .batch import Array
 from .core import ProxyEnv, ProxygapError, Step
-from .painting import INK, MUTED, PAPER, PROXY_COLOUR, STONE, TRUE_COLOUR, Canvas, Colour, blend, painted, pixels_of
+from .painting import (
+    INK,
+    MUTED,
+    PAPER,
+    PROXY_COLOUR,
+    STONE,
+    SUPERSAMPLING,
+    TRUE_COLOUR,
+    Canvas,
+    Colour,
+    blend,
+    canvas_for,
+    pixels_of,
+)
 
 HEIGHT, WIDTH, MARGIN = 480, 320, 16  # pixels
-CHART = (52, 192, 304, 302)  # left, top, right, bottom
-TERMS_TOP, ROW, LOWEST_ROW = 340, 22, 14  # where the terms begin, a row's height and the least that is legible
+CHART = (52, 180, 304, 280)  # left, top, right, bottom
+TERMS_TOP, ROW, LOWEST_ROW = 317, 22, 14  # where the terms begin, a row's height and the least that is legible
 BAR_LEFT, BAR_RIGHT, SUM_RIGHT, PROXY_RIGHT, TRUE_RIGHT = 118, 172, 214, 262, 304
 POINTS = 120  # most points of a curve in the chart
 PALE = blend(PAPER, STONE, 0.16)
@@ -28,6 +41,8 @@ class Painter:
     """Draws one world as its episodes go on: `update` with every moment, `frame` for pixels, `show` for a window."""
 
     def __init__(self, env: ProxyEnv[Any], proxy_weights: Mapping[str, float], window: bool = False) -> None:
+        import pygame
+
         if window:
             _check_display()
         self.env, self.weights = env, (proxy_weights, env.true_reward)
@@ -36,8 +51,14 @@ class Painter:
         self.window: Any = None
         self.closed = False  # the user has closed the window: nothing is shown any more
         self.state: Any = None
-        self.returns: list[tuple[float, float]] = []  # of proxy and truth after every step of the episode
+        self.returns: list[tuple[float, float]] = [(0.0, 0.0)]  # of proxy and truth after every step of the episode
         self.sums = np.zeros(len(env.term_names))
+        self.world = canvas_for(env, HEIGHT) if env.pictured else None  # canvases are kept: making one takes as long as painting it
+        self.panel = Canvas(WIDTH, HEIGHT, (0, HEIGHT, WIDTH, 0))  # in pixels, y downwards
+        split = self.world.surface.get_width() // SUPERSAMPLING if self.world else 0
+        self.surface = pygame.Surface((split + WIDTH, HEIGHT), depth=32)
+        self.left = self.surface.subsurface((0, 0, split, HEIGHT))
+        self.right = self.surface.subsurface((split, 0, WIDTH, HEIGHT))
 
     def update(self, state: Any, step: Step | None) -> None:
         """The new moment: a batch of one world, and the step that led to it (None: an episode begins)."""
@@ -50,7 +71,7 @@ class Painter:
 
     def frame(self) -> Array:
         """The world and its meters, [480, W, 3] uint8; W is a multiple of 16."""
-        return pixels_of(self._surface())
+        return pixels_of(self._paint())
 
     def show(self) -> None:
         """Shows the frame in a window, at the environment's frames per second at most. Nothing once that was closed."""
@@ -58,9 +79,9 @@ class Painter:
 
         if self.closed:
             return
-        surface = self._surface()
+        surface = self._paint()
         if self.window is None:
-            self.window, self.clock = _opened(surface.get_size(), type(self.env).__name__), pygame.time.Clock()
+            self.window, self.clock = _opened(surface.get_size(), self.env.name), pygame.time.Clock()
         self.window.blit(surface, (0, 0))
         pygame.display.flip()
         if any(event.type == pygame.QUIT for event in pygame.event.get()):
@@ -76,32 +97,28 @@ class Painter:
             pygame.display.quit()
         self.window, self.closed = None, True
 
-    def _surface(self) -> Any:
-        import pygame
+    def _paint(self) -> Any:
+        self._draw_meters(self.panel)
+        self.panel.shown(self.right)
+        if self.world is not None:
+            self.world.fill(PAPER)
+            self.env.draw(self.state, self.world)
+            self.world.shown(self.left)
+        return self.surface
 
-        meters = self._meters().shown()
-        if type(self.env).draw is ProxyEnv.draw:  # an environment without pictures
-            return meters
-        world = painted(self.env, self.state, HEIGHT).shown()
-        surface = pygame.Surface((world.get_width() + WIDTH, HEIGHT))
-        surface.blit(world, (0, 0))
-        surface.blit(meters, (world.get_width(), 0))
-        return surface
-
-    def _meters(self) -> Canvas:
-        panel = Canvas(WIDTH, HEIGHT, (0, HEIGHT, WIDTH, 0))  # in pixels, y downwards
+    def _draw_meters(self, panel: Canvas) -> None:
+        panel.fill(PAPER)
         low, high = scale_of(self.returns)
         self._draw_title(panel)
-        for y, name, value, colour in zip((62, 118), ("proxy return", "true return"), self.returns[-1], COLOURS, strict=True):
+        for y, name, value, colour in zip((61, 114), ("proxy return", "true return"), self.returns[-1], COLOURS, strict=True):
             panel.text(name, (MARGIN, y), 16, colour, "left")
             panel.text(number(value), (WIDTH - MARGIN, y - 2), 28, colour, "right")
             draw_bar(panel, (MARGIN, y + 18, WIDTH - 2 * MARGIN, 14), (low, high), value, colour)
         self._draw_chart(panel, low, high)
         self._draw_terms(panel)
-        return panel
 
     def _draw_title(self, panel: Canvas) -> None:
-        panel.text(type(self.env).__name__, (MARGIN, 18), 17, INK, "left")
+        panel.text(self.env.name, (MARGIN, 18), 17, INK, "left")
         panel.text(f"step {len(self.returns) - 1} of {self.env.horizon}", (WIDTH - MARGIN, 18), 14, MUTED, "right")
         panel.text(f"proxy: {self.proxy_name}", (MARGIN, 37), 13, MUTED, "left")
 
@@ -130,8 +147,7 @@ class Painter:
         panel.text("term", (MARGIN, TERMS_TOP), 12, MUTED, "left")
         panel.text("sum, root scale", (SUM_RIGHT, TERMS_TOP), 12, MUTED, "right")
         for x, text, colour in zip((PROXY_RIGHT, TRUE_RIGHT), ("proxy", "truth"), COLOURS, strict=True):
-            panel.circle((x - 39, TERMS_TOP), 3.5, colour)
-            panel.text(text, (x, TERMS_TOP), 12, INK, "right")
+            panel.text(text, (x, TERMS_TOP), 12, colour, "right")
         names = self.env.term_names
         order = sorted(range(len(names)), key=lambda i: not any(weights.get(names[i]) for weights in self.weights))
         rows = order[: (HEIGHT - TERMS_TOP - 12) // LOWEST_ROW]

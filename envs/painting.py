@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .batch import Array
 from .core import ProxyEnv, ProxygapError
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # pygame greets on standard output, where results are written
 
 Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
 
@@ -36,6 +39,11 @@ WATER, SAND, GRASS, STONE = (198, 226, 240), (240, 226, 190), (196, 217, 176), (
 PROXY_COLOUR, TRUE_COLOUR = VERMILLION, BLUE  # wherever the two rewards are shown
 
 BLOCK = 16  # pixels: video formats want both sides to be multiples of this
+NO_FRAMES = "an animation of no frames: at least 1 is needed"
+# WebP settings, by size of the files: flat drawings are smallest without loss, but not once they are scaled and so blurred.
+FLAT: dict[str, Any] = {"lossless": True, "quality": 50, "method": 3}
+SMOOTH: dict[str, Any] = {"quality": 75, "method": 3, "minimize_size": True}
+NARROWEST, WIDEST = 0.75, 1.75  # width of a world's picture over its height
 SUPERSAMPLING = 2  # pixels drawn for each pixel shown, along either axis
 ANCHORS = {"left": 0.0, "center": 0.5, "right": 1.0}  # share of a text's width that lies left of its position
 
@@ -105,12 +113,23 @@ class Canvas:
         image = written(text, round(size * self.scale), colour)
         self.surface.blit(image, (x - ANCHORS[anchor] * image.get_width(), y - image.get_height() / 2))
 
-    def shown(self) -> Any:
-        """The finished picture, a pygame Surface of the size asked for."""
+    def image(self, pixels: Array, box: Sequence[float]) -> None:
+        """A picture [H, W, 3] uint8, its first row on top, stretched over `box` (as in `rectangle`)."""
         import pygame
 
-        width, height = self.surface.get_size()
-        return pygame.transform.smoothscale(self.surface, (width // SUPERSAMPLING, height // SUPERSAMPLING))
+        x, y, wide, high = box
+        corners = self._pixels([(x, y), (x + wide, y + high)])
+        size = np.rint(np.abs(corners[1] - corners[0])).astype(int)
+        source = pygame.image.frombytes(np.ascontiguousarray(pixels).tobytes(), pixels.shape[1::-1], "RGB")
+        self.surface.blit(pygame.transform.smoothscale(source, size), corners.min(0))
+
+    def shown(self, target: Any = None) -> Any:
+        """The finished picture, a pygame Surface of the size asked for (`target`, if one of that size is given)."""
+        import pygame
+
+        width, height = (length // SUPERSAMPLING for length in self.surface.get_size())
+        target = pygame.Surface((width, height), depth=32) if target is None else target
+        return pygame.transform.smoothscale(self.surface, (width, height), target)
 
     def _pixels(self, points: ArrayLike) -> Array:
         return np.asarray(points, float) * self._factor + self._shift
@@ -142,19 +161,18 @@ def pixels_of(surface: Any) -> Array:
     return np.frombuffer(pygame.image.tobytes(surface, "RGB"), np.uint8).reshape(height, width, 3).copy()
 
 
-def painted(env: ProxyEnv[Any], state: Any, pixels: int) -> Canvas:
-    """The first world on a canvas `pixels` high, as wide as its view is within reason, both a multiple of 16."""
+def canvas_for(env: ProxyEnv[Any], pixels: int) -> Canvas:
+    """A canvas for the environment's view, `pixels` high and as wide as the view wants within reason, in multiples of 16."""
     left, bottom, right, top = env.view
-    aspect = min(max(abs((right - left) / (top - bottom)), 0.75), 1.75)
-    height = round(pixels / BLOCK) * BLOCK
-    canvas = Canvas(round(height * aspect / BLOCK) * BLOCK, height, env.view)
-    env.draw(state, canvas)
-    return canvas
+    aspect = min(max(abs((right - left) / (top - bottom)), NARROWEST), WIDEST)
+    return Canvas(BLOCK * round(pixels * aspect / BLOCK), BLOCK * round(pixels / BLOCK), env.view)
 
 
 def picture(env: ProxyEnv[Any], state: Any, pixels: int = 480) -> Array:
-    """The first world of `state` alone, [H, W, 3] uint8 with H = `pixels` (to the next multiple of 16)."""
-    return pixels_of(painted(env, state, pixels).shown())
+    """The first world of `state` alone, [H, W, 3] uint8 with H = `pixels` (to the nearest multiple of 16)."""
+    canvas = canvas_for(env, pixels)
+    env.draw(state, canvas)
+    return pixels_of(canvas.shown())
 
 
 def animation(frames: Iterable[Array], path: str | Path, fps: float) -> Path:
@@ -194,13 +212,12 @@ def replacing(path: Path) -> Iterator[Path]:
 def _save_images(frames: Iterable[Array], target: Any, fps: float, kind: str, width: int | None = None) -> None:
     images = [Image.fromarray(frame) for frame in frames]
     if not images:
-        raise ProxygapError("an animation of no frames: at least 1 is needed")
+        raise ProxygapError(NO_FRAMES)
     if width is not None:
         height = round(images[0].height * width / images[0].width)
         images = [image.resize((width, height), Image.Resampling.LANCZOS) for image in images]
-    quality: dict[str, Any] = {"quality": 80, "method": 3} if kind == "webp" else {}
-    first, *others = images
-    first.save(target, kind, save_all=True, append_images=others, duration=round(1000 / fps), loop=0, **quality)
+    quality = {"gif": {}, "webp": FLAT if width is None else SMOOTH}[kind]
+    images[0].save(target, kind, save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0, **quality)
 
 
 def _save_video(frames: Iterable[Array], path: Path, fps: float) -> None:
@@ -208,9 +225,12 @@ def _save_video(frames: Iterable[Array], path: Path, fps: float) -> None:
         from imageio_ffmpeg import write_frames  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ProxygapError("an .mp4 needs imageio-ffmpeg: pip install 'proxygap[video]', or save a .webp instead") from error
-    first, *others = frames
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ProxygapError(NO_FRAMES)
     video = write_frames(str(path), first.shape[1::-1], fps=fps, macro_block_size=BLOCK)
     video.send(None)
-    for frame in (first, *others):
+    for frame in chain([first], frames):
         video.send(np.ascontiguousarray(frame))
     video.close()

@@ -34,6 +34,11 @@ def environments() -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=GROUP)} | OURS
 
 
+def list_envs() -> list[str]:
+    """The names of all registered environments."""
+    return list(environments())
+
+
 def environment_class(name: str) -> Any:
     """The environment class that `name` stands for. Raises ProxygapError with the nearest names if there is none."""
     places = {_plain(known): place for known, place in environments().items()}
@@ -83,7 +88,8 @@ def _module(name: str) -> Any:
     if not path.is_file():
         raise ProxygapError(f"no file {name!r} here")
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -71,13 +71,13 @@ def tabulate(env: ProxyEnv[Any], *, limit: int = 100_000, timed: bool = False) -
     (looked for in every state at the last step, and at one more).
     """
     if not isinstance(env.action_space, spaces.Discrete):
-        raise ProxygapError(f"{type(env).__name__} has the actions {env.action_space}: only Discrete ones can be tabulated")
+        raise ProxygapError(f"{env.name} has the actions {env.action_space}: only Discrete ones can be tabulated")
     try:
         chance, first = env.initial_outcomes()
         _check_chance(env, chance.sum())
         states = _reachable(env, first[chance > 0], limit, timed)
     except UndeclaredChanceError as error:
-        raise ProxygapError(f"{type(env).__name__} can't be tabulated: {error} and `initial_outcomes`") from error
+        raise ProxygapError(f"{env.name} can't be tabulated: {error} and `initial_outcomes`") from error
     index_of = {key: i for i, key in enumerate(_keys(states, timed))}
     where = [index_of[key] for key in _keys(first[chance > 0], timed)]
     start = np.bincount(where, chance[chance > 0], minlength=len(states))
@@ -99,7 +99,7 @@ def _reachable(env: ProxyEnv[Any], first: Any, limit: int, timed: bool) -> Any:
     while len(frontier):
         found.append(frontier)
         if len(known) > limit:
-            raise ProxygapError(f"{type(env).__name__} has more than {limit} states: raise `limit` if that many fit in memory")
+            raise ProxygapError(f"{env.name} has more than {limit} states: raise `limit` if that many fit in memory")
         alive = frontier[~_ended(env, frontier, timed)]
         reached = [_new(t.next_state, known, timed) for _, _, t in _outcomes(env, alive)] if len(alive) else []
         frontier = type(first).concatenate([first[:0], *reached])
@@ -137,7 +137,7 @@ def _outcomes(env: ProxyEnv[Any], states: Any) -> Iterator[tuple[Array, Array, T
 def _check_chance(env: ProxyEnv[Any], total: Array) -> None:
     if not np.allclose(total, 1.0):
         given = f"{np.min(total):.6g} to {np.max(total):.6g}"
-        raise ProxygapError(f"{type(env).__name__} declares chances that add up to {given}: they must add up to 1")
+        raise ProxygapError(f"{env.name} declares chances that add up to {given}: they must add up to 1")
 
 
 def _tables(env: ProxyEnv[Any], states: Any, index_of: Mapping[bytes, int], timed: bool) -> tuple[csr_array, Array]:
@@ -164,7 +164,7 @@ def _check_timeless(
     except KeyError:
         same = False
     if not same:
-        raise ProxygapError(f"{type(env).__name__} has rules or terms that read the time: tabulate it with timed=True")
+        raise ProxygapError(f"{env.name} has rules or terms that read the time: tabulate it with timed=True")
 
 
 def optimal_values(mdp: TabularMDP, weights: Mapping[str, float], discount: float) -> Array:

@@ -73,7 +73,7 @@ class TomatoWatering(ProxyEnv[Garden]):
 
     def transition(self, state, action, rng):
         place = TARGET[state.place, action]
-        return Garden(place, dried(state.watered | (TOMATOES == place[:, None]), rng))
+        return Garden(place, dried(state.watered | (place[:, None] == TOMATOES), rng))
 
     def observation(self, state):
         board = np.repeat(BARE[None], len(state), 0)
