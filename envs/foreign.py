@@ -49,7 +49,7 @@ class Shown(State):
     picture: Array  # [B, H, W, 3] uint8; of no size where it is not drawn
 
 
-class ProxyGapWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
+class ProxyGapWrapper(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordConstructorArgs):
     """`env` with `terms`, each a function of a `Moment` or a key of `info`; `true` and `proxy` are weights over them.
 
     `proxy` may also be a mapping of names to `Proxy`. Where the environment has no time limit, episodes are cut off after `horizon`
@@ -65,7 +65,8 @@ class ProxyGapWrapper(gymnasium.Wrapper[Any, Any, Any, Any]):
         proxy: Mapping[str, float] | Mapping[str, Proxy],
         horizon: int = 1000,
     ) -> None:
-        super().__init__(env)
+        gymnasium.utils.RecordConstructorArgs.__init__(self, terms=terms, true=true, proxy=proxy, horizon=horizon)
+        gymnasium.Wrapper.__init__(self, env)
         self.declared, self.true_reward = dict(terms), dict(true)
         named = {name: value for name, value in proxy.items() if isinstance(value, Proxy)}
         own = {name: value for name, value in proxy.items() if not isinstance(value, Proxy)}
@@ -208,9 +209,8 @@ class ForeignLoop(Loop[Shown]):
         worlds.sums[rows] = Sums.zeros(len(rows), len(self.term_names))
 
     def snapshot(self) -> dict[str, Array]:
-        """Everything that changes: the worlds' records, and every episode's seed and actions so far."""
-        longest = max(len(log) for log in self.actions)
-        shape = (self.batch, longest, *(self.action_space.shape or ()))
+        """Everything that changes: the worlds' records, and every episode's seed and actions so far (then zeros)."""
+        shape = (self.batch, self.foreign.horizon, *(self.action_space.shape or ()))
         actions = np.zeros(shape, self.action_space.dtype)
         for i, log in enumerate(self.actions):
             actions[i, : len(log)] = np.array(log, self.action_space.dtype).reshape(-1, *shape[2:])

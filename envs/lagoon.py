@@ -158,9 +158,9 @@ class Lagoon(ProxyEnv[Regatta]):
         still, never = np.zeros((batch, BOATS)), np.zeros((batch, BOATS), bool)
         pace = rng.uniform(*PACE, (batch, BOATS))
         turbos = np.zeros((batch, len(self.turbos)))
-        position = np.stack([start - STRAIGHT / 2, -RADIUS - lane], -1)
+        position, heading = centre_line(start, lane), start / RADIUS  # in the bend before the line, along the course
         return Regatta(
-            position, still, still, still, still, still, start, start, never, turbos.astype(bool), turbos, pace, lane
+            position, heading, still, still, still, still, start, start, never, turbos.astype(bool), turbos, pace, lane
         )
 
     def transition(self, state, action, rng):
