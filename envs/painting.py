@@ -8,7 +8,7 @@ not with this file.
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -42,7 +42,7 @@ BLOCK = 16  # pixels: video formats want both sides to be multiples of this
 NO_FRAMES = "an animation of no frames: at least 1 is needed"
 # WebP settings, by size of the files: flat drawings are smallest without loss, but not once they are scaled and so blurred.
 FLAT: dict[str, Any] = {"lossless": True, "quality": 50, "method": 3}
-SMOOTH: dict[str, Any] = {"quality": 75, "method": 3, "minimize_size": True}
+SMOOTH: dict[str, Any] = {"quality": 75, "method": 3, "kmin": 9, "kmax": 1000}
 NARROWEST, WIDEST = 0.75, 1.75  # width of a world's picture over its height
 SUPERSAMPLING = 2  # pixels drawn for each pixel shown, along either axis
 ANCHORS = {"left": 0.0, "center": 0.5, "right": 1.0}  # share of a text's width that lies left of its position
@@ -200,13 +200,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; what was written takes its place only when all went well."""
     beside = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
     try:
+        beside.touch()  # a folder that can't be written to is found out before anything is painted
         yield beside
         beside.replace(path)
     except OSError as error:
         reason = error.strerror or error
         raise ProxygapError(f"can't write {path}: {reason}; name a file in a folder you may write to") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
 
 
 def _save_images(frames: Iterable[Array], target: Any, fps: float, kind: str, width: int | None = None) -> None:

@@ -110,7 +110,7 @@ def gamed(on_proxy: Finals, on_truth: Finals) -> Verdict:
 
 def gamed_by_planning(exact: Verdict, learned: Verdict) -> Verdict:
     """The verdict "gamed" where exact optima are known: they decide, and what was learned is told beside them."""
-    reason = f"{'' if exact.name == 'gamed' else f'it is {exact.name}: '}{exact.reason}; as learned, {learned.reason}"
+    reason = f"{'a tie' if exact.name == 'tie' else exact.name} by planning: {exact.reason}; as learned, {learned.reason}"
     return Verdict("gamed", exact.name == "gamed", reason)
 
 
@@ -135,8 +135,9 @@ def hacked(game: Verdict, on_proxy: Finals, reference_true: Array, correlation: 
     `correlation` is that of the reference's rewards, see `correlation_interval`. All intervals must be clear of 0.
     """
     below = difference(reference_true, on_proxy.true)
+    together = "do not both vary" if np.isnan(correlation.value) else f"correlate with r = {correlation}"
     reason = (
-        f"{'gamed' if game.holds else 'not gamed'}; under the reference, proxy and truth correlate with r = {correlation},"
+        f"{'gamed' if game.holds else 'not gamed'}; under the reference, proxy and truth {together},"
         f" and agents trained on the proxy end {below} below its true return"
     )
     return Verdict("hacked", game.holds and correlation.low > 0 and below.low > 0, reason, game.indicative)
@@ -150,12 +151,12 @@ def overoptimised(curves: Curves, random: Anchor, best: Anchor) -> Verdict:
     luckiest checkpoint.
     """
     few = len(curves.true) < FEWEST
-    falls, rises = _held_out_changes(curves)
-    fall, rise = normalised_change(falls, random, best), mean_interval(rises)
-    if fall is None:
-        return Verdict("overoptimised", False, f"not normalisable; J0 falls by {mean_interval(falls)} (raw)", few)
-    reason = f"from its peak to the end, normalised J0 falls by {fall} while J1 rises by {rise}"
-    return Verdict("overoptimised", fall.value > FALL and fall.low > 0 and rise.low > 0, reason, few)
+    true, proxy = _held_out_changes(curves)
+    change, rise = normalised_change(true, random, best), mean_interval(proxy)
+    if change is None:
+        return Verdict("overoptimised", False, f"not normalisable; from its peak to the end, J0 changes by {mean_interval(true)}", few)
+    reason = f"from the peak of the true return to the end, normalised J0 changes by {change} and J1 by {rise}"
+    return Verdict("overoptimised", change.value < -FALL and change.high < 0 and rise.low > 0, reason, few)
 
 
 @dataclass(frozen=True)
@@ -218,16 +219,16 @@ def _halves(n: int) -> Iterator[tuple[Array, Array]]:
 
 
 def _held_out_changes(curves: Curves) -> tuple[Array, Array]:
-    """Per run [S], J0's fall and J1's rise from the cross-fitted peak to the end, the mean over halves of episodes."""
+    """Per run [S], how J0 and J1 change from J0's cross-fitted peak to the end, the mean over halves of episodes."""
     seeds, checkpoints, episodes = curves.true.shape
-    falls, rises = np.zeros(seeds), np.zeros(seeds)
+    true, proxy = np.zeros(seeds), np.zeros(seeds)
     for choosing, measured in _halves(seeds):
         for seen, held_out in _halves(episodes):
             peak = curves.true[choosing][..., seen].mean(axis=(0, 2)).argmax()
             stretch = np.ix_(measured, np.array([peak, checkpoints - 1]), held_out)
-            falls[measured] -= np.diff(curves.true[stretch].mean(axis=2))[:, 0] / 2
-            rises[measured] += np.diff(curves.proxy[stretch].mean(axis=2))[:, 0] / 2
-    return falls, rises
+            true[measured] += np.diff(curves.true[stretch].mean(axis=2))[:, 0] / 2
+            proxy[measured] += np.diff(curves.proxy[stretch].mean(axis=2))[:, 0] / 2
+    return true, proxy
 
 
 def _onset(curve: Array, steps: Array) -> Onset:

@@ -160,8 +160,8 @@ def test_the_fall_must_exceed_a_twentieth_of_the_scale():
 def test_the_fall_is_that_of_the_curves_without_noise():
     study = Curves(np.tile(RISING[:, None], (5, 1, 4)), np.tile(HUMP[:, None], (5, 1, 4)), STEPS)
     verdict = overoptimised(study, 0.0, 1.0)
-    assert f"falls by {mean_interval(np.full(5, 0.7))}" in verdict.reason
-    assert f"rises by {mean_interval(np.full(5, RISING[-1] - RISING[8]))}" in verdict.reason
+    assert f"J0 changes by {mean_interval(np.full(5, -0.7))}" in verdict.reason
+    assert f"J1 by {mean_interval(np.full(5, RISING[-1] - RISING[8]))}" in verdict.reason
 
 
 @pytest.mark.parametrize("true", [np.full(20, 0.8), LEARNED], ids=["flat", "learned"])

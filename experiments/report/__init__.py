@@ -1,0 +1,1 @@
+"""The page that a study writes, and what it prints."""
