@@ -78,7 +78,7 @@ class ExactPlanner:
         for number, shown in zip(alive, self.env.observation(self.mdp.states[alive]), strict=True):
             if (other := seen.setdefault(_key(shown), number)) != number:
                 raise ProxygapError(
-                    f"{type(self.env).__name__} looks the same in states {other} and {number}, so an observation can't tell "
+                    f"{self.env.name} looks the same in states {other} and {number}, so an observation can't tell "
                     "what is best; use the planner as a policy, which knows the state"
                 )
         return seen

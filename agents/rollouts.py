@@ -41,7 +41,7 @@ def scripted(env: ProxyEnv[Any], name: str) -> Policy:
     """The environment's own policy called `name`. Raises ProxygapError where there is none."""
     scripts = env.policies()
     if name not in scripts:
-        raise ProxygapError(f"{type(env).__name__} has no scripted policy {name!r}; it has: {', '.join(scripts) or 'none'}")
+        raise ProxygapError(f"{env.name} has no scripted policy {name!r}; it has: {', '.join(scripts) or 'none'}")
     return lambda loop: scripts[name](loop.state)
 
 
