@@ -73,7 +73,7 @@ class ExactPlanner:
             raise ProxygapError("an observation that no state of this environment gives") from error
 
     def _looks(self) -> dict[bytes, int]:
-        alive = np.flatnonzero(~self.mdp.terminal)
+        alive = np.flatnonzero(~self.mdp.terminal).tolist()
         seen: dict[bytes, int] = {}
         for number, shown in zip(alive, self.env.observation(self.mdp.states[alive]), strict=True):
             if (other := seen.setdefault(_key(shown), number)) != number:

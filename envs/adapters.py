@@ -50,16 +50,21 @@ class World(gymnasium.Env[Any, Any]):
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.metadata = {"render_modes": modes, "render_fps": env.frames_per_second}
         self.render_mode = render_mode
+        self.over = True  # no episode is under way
         self.painter: Any = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """A new episode; without a seed the world's own stream of chance goes on."""
         super().reset(seed=seed)
+        self.over = False
         return self._shown(self.loop.reset(seed=seed)[0], None), {}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
-        """One step; the reward is a float, `info` as in this module's first lines."""
+        """One step; the reward is a float, `info` as in this module's first lines. Raises ResetNeeded between episodes."""
+        if self.over:
+            raise gymnasium.error.ResetNeeded("no episode is under way: call reset() first")
         step = self.loop.step(np.asarray(action)[None])
+        self.over = bool(step.done[0])
         observation = self._shown(step.observation[0], step)
         return observation, float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), info_of(step, self.loop)
 

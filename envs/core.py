@@ -276,7 +276,7 @@ class Loop(Generic[S]):
 
     `proxy` is the proxy to measure: a name, or weights over the terms (None: the environment's default). `reward` is what the
     agent is paid: None for that proxy, "true", or any `Reward`. World i of a loop seeded s is the single world seeded s + i,
-    bit for bit. With `autoreset=False` ended worlds stay as they are until `reset`.
+    bit for bit. With `autoreset=False` ended worlds go on where they are until `reset`.
     """
 
     worlds: Worlds[S]

@@ -1,7 +1,7 @@
 """The water of the Lagoon world: a stadium-shaped course round an island, with a lagoon opening off its first straight.
 
-Everything is a function of points `[..., 2]` in metres. The course runs anticlockwise; its start is the beginning of the southern
-straight, and `along` measures metres from there on the centre line.
+Everything is a function of points `[..., 2]` in metres. The course runs anticlockwise; it starts where the southern straight
+begins, and `along` measures metres from there on the centre line.
 """
 
 from dataclasses import dataclass

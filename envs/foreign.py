@@ -7,8 +7,8 @@
         proxy={"alive": 1.0},
     )
 
-It is a Gymnasium environment whose `info` has both rewards, and it is measured, trained and watched like a native one. It keeps its
-simulator to itself: there is no state to plan with, and a loop is restored by playing its episodes' actions again.
+It is a Gymnasium environment whose `info` has both rewards, and it is measured, trained and watched like a native one. It keeps
+its simulator to itself: there is no state to plan with, and a loop is restored by playing its episodes' actions again.
 """
 
 from collections.abc import Callable, Mapping
@@ -52,8 +52,8 @@ class Shown(State):
 class ProxyGapWrapper(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordConstructorArgs):
     """`env` with `terms`, each a function of a `Moment` or a key of `info`; `true` and `proxy` are weights over them.
 
-    `proxy` may also be a mapping of names to `Proxy`. Where the environment has no time limit, episodes are cut off after `horizon`
-    steps. Raises ProxygapError for weights of terms that were not declared.
+    `proxy` may also be a mapping of names to `Proxy`. Where the environment has no time limit, episodes are cut off after
+    `horizon` steps. Raises ProxygapError for weights of terms that were not declared.
     """
 
     def __init__(

@@ -53,7 +53,9 @@ class Painter:
         self.state: Any = None
         self.returns: list[tuple[float, float]] = [(0.0, 0.0)]  # of proxy and truth after every step of the episode
         self.sums = np.zeros(len(env.term_names))
-        self.world = canvas_for(env, HEIGHT) if env.pictured else None  # canvases are kept: making one takes as long as painting it
+        self.world = (
+            canvas_for(env, HEIGHT) if env.pictured else None
+        )  # canvases are kept: making one takes as long as painting it
         self.panel = Canvas(WIDTH, HEIGHT, (0, HEIGHT, WIDTH, 0))  # in pixels, y downwards
         split = self.world.surface.get_width() // SUPERSAMPLING if self.world else 0
         self.surface = pygame.Surface((split + WIDTH, HEIGHT), depth=32)

@@ -10,12 +10,12 @@ import numpy as np
 from gymnasium.vector.utils import batch_space
 
 from .batch import Array
-from .core import Loop, ProxyEnv, Step
+from .core import Loop, Step
 
 Record = Mapping[str, Array]  # by name, each [T, B, ...]
 
 
-def random_actions(env: ProxyEnv[Any], batch: int, steps: int, seed: int = 0) -> Iterator[Array]:
+def random_actions(env: Any, batch: int, steps: int, seed: int = 0) -> Iterator[Array]:
     """Actions [B, *action] of a uniformly random agent for so many steps, the same ones for the same seed."""
     space = batch_space(env.action_space, batch)
     space.seed(seed)

@@ -1,7 +1,7 @@
 """The gap study: train on the proxy, train on the truth, and measure both on both.
 
-What it stores: a folder per training run (`proxy-seed0`, `true-seed0`, ...), what all agents came to (`results.json`), and the page
-that shows it (`report.html`). The words and verdicts are those of `verdicts`.
+What it stores: a folder for each training run (`proxy-seed0`, `true-seed0`, ...), what all agents came to (`results.json`), and
+the page that shows it (`report.html`). The words and verdicts are those of `verdicts`.
 """
 
 import hashlib
@@ -10,21 +10,22 @@ import os
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tyro
 
 from ..agents import runs
-from ..agents.algorithms import default_algorithm
 from ..agents.rollouts import Returns, evaluate
-from ..agents.training import Trained, train
 from ..envs.core import ProxyEnv, ProxygapError
 from ..envs.painting import replacing
 from ..envs.registry import make
 from .measuring import BLOCK, FINAL, Results, measure, summary
 from .settings import parse_pairs, parse_reward
 from .study import Report, Task, run_tasks
+
+if TYPE_CHECKING:  # torch: not needed to parse a command line, and so imported only where it is used
+    from ..agents.trained import Trained
 
 ARMS = ("proxy", "true")  # what agents are trained on
 RESULTS, EPISODES = "results.json", "final.npz"
@@ -34,8 +35,8 @@ RESULTS, EPISODES = "results.json", "final.npz"
 class Gap:
     """How far does what an agent earns come apart from what was wanted?
 
-    Trains agents on the proxy and on the true reward, measures both on both rewards, beside the reference policy and chance, and
-    writes the verdict into a report.
+    Trains agents on the proxy and on the true reward, measures both on both rewards, beside the reference policy and chance,
+    and writes the verdict into a report.
 
     Examples:
         proxygap gap lagoon
@@ -81,7 +82,7 @@ class Gap:
 
     def run(self) -> None:
         """Trains what is missing, measures, and writes the page."""
-        from .report.gap import show  # plotly: not needed to parse a command line
+        from .report.gap import show
 
         show(self.results(), self.folder, self.json)
 
@@ -115,6 +116,8 @@ class Gap:
     @cached_property
     def algorithm(self) -> str:
         """The learning algorithm."""
+        from ..agents.algorithms import default_algorithm
+
         return self.algo or default_algorithm(self.environment.name)
 
     @cached_property
@@ -150,8 +153,10 @@ class Gap:
         """A training run for every seed, on the proxy and on the truth."""
         return [Task(run_name(arm, seed), partial(self.final, arm, seed)) for seed in range(self.seeds) for arm in ARMS]
 
-    def trained(self, arm: str, seed: int, report: Report | None = None) -> Trained:
+    def trained(self, arm: str, seed: int, report: Report | None = None) -> "Trained":
         """The training run of that arm and seed: begun, taken up, or just loaded, as its folder needs."""
+        from ..agents.training import train
+
         return train(
             self.environment,
             self.folder / run_name(arm, seed),
@@ -183,5 +188,8 @@ def run_name(arm: str, seed: int) -> str:
 
 
 def measure_gap(env: str, **settings: Any) -> Results:
-    """The gap study as a function: `settings` are those of `Gap`. Trains what is missing, writes the page, returns the results."""
-    return Gap(env, **({"quiet": True} | settings)).results()
+    """The gap study as a function; `settings` are those of `Gap`. Trains what is missing, writes the page, returns the results.
+
+    A script that calls it needs `if __name__ == "__main__":` around the call, for training runs are processes of their own.
+    """
+    return Gap(env, **settings).results()

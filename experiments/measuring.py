@@ -1,27 +1,29 @@
 """What the gap study measures: agents trained on the proxy and on the truth, the reference policy and chance, on both rewards.
 
-The unit is a training run. What is not trained is played in `ANCHORS` independent blocks of episodes, each counted as a run. All
-returns come from streams of chance that nothing else uses; the best known policy is chosen on some and measured on others.
+The unit is a training run. What is not trained is played in `ANCHORS` independent blocks of episodes, each counted as a run.
+All returns come from streams of chance that nothing else uses; the best known policy is chosen on some and measured on others.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..agents.rollouts import Policy, Returns, collect, evaluate, random_policy, scripted
-from ..agents.training import Trained
 from ..envs.batch import Array
 from ..envs.core import ProxyEnv, ProxygapError
 from ..envs.tabular import best_and_worst_truth, finite_horizon, tabulate
 from . import verdicts
-from .statistics import Anchor, Estimate, correlation_interval, mean_interval, normalised, proportion_interval
+from .statistics import Anchor, Estimate, correlation_interval, normalised, proportion_interval
 from .verdicts import Cost, Curves, Finals, Onset, Survival, Verdict
 
 BLOCK = 2**20  # streams of chance for each evaluation
 FINAL, FRESH = 2**54, 2**55  # where those of final evaluations begin, and those that measure what was chosen on final ones
 ANCHORS = 10
+
+if TYPE_CHECKING:
+    from ..agents.trained import Trained  # torch: not needed to parse a command line
 
 Weights = str | Mapping[str, float]
 
@@ -89,7 +91,11 @@ class Results:
 
 
 def measure(
-    env: ProxyEnv[Any], proxy: Weights, runs: Mapping[str, Sequence[Trained]], finals: Mapping[str, Sequence[Returns]], episodes: int
+    env: ProxyEnv[Any],
+    proxy: Weights,
+    runs: Mapping[str, Sequence["Trained"]],
+    finals: Mapping[str, Sequence[Returns]],
+    episodes: int,
 ) -> Results:
     """Everything about the training `runs` on the "proxy" and on the "true" reward, whose final evaluations are `finals`."""
 
@@ -133,7 +139,8 @@ def measure(
         best=bests,
         exact=exact,
         normalised={
-            name: {reward: normalised(getattr(group, reward), *anchors[reward]) for reward in anchors} for name, group in groups.items()
+            name: {reward: normalised(getattr(group, reward), *anchors[reward]) for reward in anchors}
+            for name, group in groups.items()
         },
         cost=verdicts.misspecification_cost(on_proxy, on_truth, bests["proxy"].returns, bests["true"].returns),
         gap=verdicts.proxy_gap(on_proxy, anchors["proxy"], anchors["true"]),
@@ -167,7 +174,7 @@ def judge(
     return [*found, verdicts.overoptimised(curves, *anchors)]
 
 
-def curves_of(runs: Sequence[Trained]) -> Curves:
+def curves_of(runs: Sequence["Trained"]) -> Curves:
     """The learning curves of runs that were evaluated at the same steps."""
     steps = np.array([row["steps"] for row in runs[0].metrics])
     proxy, true = (np.array([[row[name] for row in run.metrics] for run in runs]) for name in ("proxy", "true"))
@@ -182,8 +189,9 @@ def solve(env: ProxyEnv[Any], proxy: Weights) -> Exact | None:
         return None
     weights, truth = env.weights(proxy), dict(env.true_reward)
     worst, best = best_and_worst_truth(mdp, weights, truth, env.horizon)
-    optima = [finite_horizon(mdp, reward, env.horizon).value for reward in (weights, truth)]
-    return Exact(len(mdp.states), *optima, worst, best, verdicts.gamed_exact(optima[1], worst, best))
+    proxy_optimum, true_optimum = (finite_horizon(mdp, reward, env.horizon).value for reward in (weights, truth))
+    verdict = verdicts.gamed_exact(true_optimum, worst, best)
+    return Exact(len(mdp.states), proxy_optimum, true_optimum, worst, best, verdict)
 
 
 def summary(results: Results) -> dict[str, Any]:

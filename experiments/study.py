@@ -1,4 +1,4 @@
-"""A study is a question: settings that are its command line, tasks that answer it, and rows, figures and a page of what came out.
+"""A study is a question: settings that are its command line, tasks that answer it, and a page of what came out.
 
 Tasks run in processes of their own. Each is a training run in a folder of its own and goes on where it stopped, so starting a
 study again runs only what is missing.
@@ -17,7 +17,6 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from ..agents.training import Interrupted
 from ..envs.core import ProxygapError
 
 Report = Callable[[Mapping[str, Any]], None]  # what a task calls with its progress: fraction, proxy, true
@@ -36,8 +35,8 @@ class Task:
 def run_tasks(tasks: Sequence[Task], jobs: int, quiet: bool = False) -> None:
     """Runs all tasks, `jobs` at a time, with a progress bar each on standard error.
 
-    Raises what the first failing task raised, once the others have ended: what they did is kept. A signal stops every task at its
-    next boundary and raises Interrupted.
+    Raises what the first failing task raised, once the others have ended: what they did is kept. A signal stops every task at
+    its next boundary and raises Interrupted.
     """
     context = multiprocessing.get_context("spawn")  # the same on every platform, and torch does not survive a fork
     inbox = context.Queue()
@@ -48,7 +47,7 @@ def run_tasks(tasks: Sequence[Task], jobs: int, quiet: bool = False) -> None:
         for done in as_completed(futures):
             if isinstance(error := done.exception(), BrokenProcessPool):
                 raise ProxygapError(
-                    "a worker process died: out of memory, or a script without `if __name__ == '__main__':` round what it runs; "
+                    "a worker process died: out of memory, or started by a script without `if __name__ == '__main__':`; "
                     "starting again goes on from what is stored"
                 ) from error
             if error:
@@ -81,7 +80,7 @@ def _follow(futures: Sequence[Future[Any]], inbox: Any, show: Callable[[str, Map
 
 @contextmanager
 def _patient() -> Iterator[None]:
-    """The parent outlives its workers, which stop at their next checkpoint: a Ctrl-C reaches them by itself, a SIGTERM is passed on."""
+    """The parent outlives its workers, which stop at their next boundary: a Ctrl-C reaches them too, a SIGTERM is passed on."""
 
     def asked(number: int, _: Any) -> None:
         if number == signal.SIGTERM:
@@ -100,7 +99,13 @@ def _patient() -> Iterator[None]:
 def _bars(tasks: Sequence[Task], quiet: bool) -> Iterator[Callable[[str, Mapping[str, Any]], None]]:
     from rich.console import Console
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.fields[now]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[now]}"),
+    )
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as progress:
         bars = {task.name: progress.add_task(task.name, total=1.0, now="", start=False) for task in tasks}
 

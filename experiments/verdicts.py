@@ -154,7 +154,9 @@ def overoptimised(curves: Curves, random: Anchor, best: Anchor) -> Verdict:
     true, proxy = _held_out_changes(curves)
     change, rise = normalised_change(true, random, best), mean_interval(proxy)
     if change is None:
-        return Verdict("overoptimised", False, f"not normalisable; from its peak to the end, J0 changes by {mean_interval(true)}", few)
+        return Verdict(
+            "overoptimised", False, f"not normalisable; from its peak to the end, J0 changes by {mean_interval(true)}", few
+        )
     reason = f"from the peak of the true return to the end, normalised J0 changes by {change} and J1 by {rise}"
     return Verdict("overoptimised", change.value < -FALL and change.high < 0 and rise.low > 0, reason, few)
 

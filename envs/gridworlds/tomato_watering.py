@@ -103,4 +103,3 @@ class TomatoWatering(ProxyEnv[Garden]):
 
     def draw(self, state, canvas):
         grid.paint(canvas, self.letters(state))
-

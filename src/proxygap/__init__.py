@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
-from .envs.registry import register_all
+from proxygap.envs.registry import register_all
 
 __version__ = version("proxygap")
 
@@ -18,6 +18,9 @@ _LAZY = {
     "make": ".envs.registry",
     "list_envs": ".envs.registry",
     "ProxygapError": ".envs.core",
+    "evaluate": ".agents.rollouts",
+    "measure_gap": ".experiments.gap",
+    "load_runs": ".experiments.store",
 }
 
 

@@ -6,7 +6,6 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-
 from proxygap.envs import Proxy, ProxygapError, ProxyGapWrapper
 from proxygap.envs.recording import first_difference, random_actions, record
 
@@ -49,9 +48,9 @@ def test_terms_can_be_read_from_info_and_endless_environments_are_cut_off():
     env.reset(seed=0)
     ends = [env.step(1)[2:4] for _ in range(3)]
     assert ends == [(False, False), (False, False), (False, True)]
+    wrong = ProxyGapWrapper(Told(), terms={"pace": "pace"}, true={"pace": 1.0}, proxy={"pace": 1.0})
+    wrong.reset(seed=0)
     with pytest.raises(ProxygapError, match="no 'pace' in the environment's info; it has: speed"):
-        wrong = ProxyGapWrapper(Told(), terms={"pace": "pace"}, true={"pace": 1.0}, proxy={"pace": 1.0})
-        wrong.reset(seed=0)
         wrong.step(0)
 
 

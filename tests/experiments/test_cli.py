@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from proxygap.agents.runs import Interrupted
+from proxygap.agents.runs import Interrupted, update_manifest
 from proxygap.envs.registry import list_envs
 from proxygap.experiments import cli
 from proxygap.experiments.commands.play import ARROWS, action_of
 from proxygap.experiments.commands.screen import display
 
 HEAVY = ("torch", "stable_baselines3", "sb3_contrib", "pygame", "plotly", "pandas")
-LIGHT = ("envs", "show", "play", "watch", "train", "check")  # commands whose help needs none of these
+LIGHT = ("envs", "show", "play", "watch", "train", "runs", "check", "doctor")  # commands whose help needs none of these
 RUN = [sys.executable, "-m", "proxygap"]
 
 WORLD = '''
@@ -146,6 +147,8 @@ MISTAKES = [
     (["watch", "boat_race"], "--video FILE.webp"),
     (["watch", "{tmp}/nowhere.safetensors", "--json"], "no run and no policy"),
     (["watch", "{tmp}", "--json"], "is no run"),
+    (["watch", "runs/nothing", "--json"], "is no run"),
+    (["watch", ".", "--json"], "is no run"),
     (["watch", "boat_race", "--video", "{tmp}/film.avi"], ".webp, .gif or .mp4"),
     (["watch", "boat_race", "--video", "{tmp}/file/film.webp"], "can't write"),
     (["show", "boat_race", "--picture", "{tmp}/file/picture.png"], "can't write"),
@@ -309,6 +312,10 @@ def test_a_film_shows_the_episodes_that_are_measured(capsys, tmp_path, world, na
         assert getattr(film, "n_frames", 1) == 2 * 4  # 3 steps each; what stands still is one frame
 
 
+def test_gymnasiums_name_is_a_name_too(capsys):
+    assert json.loads(run(capsys, "watch", "proxygap/BoatRace-v0", "--json")[1])["env"] == "BoatRace"
+
+
 def test_chance_plays_everywhere(capsys, world):
     code, out, _ = run(capsys, "watch", f"{world}:Line", "--agent", "random", "--json")
     found = json.loads(out)
@@ -342,6 +349,40 @@ def test_a_run_is_trained_watched_and_listed(capsys, trained):
     assert (line["run"], line["status"], line["runs"]) == (str(trained), "finished", 1)
     assert line["steps"] >= 512
     assert trained.name in run(capsys, "runs", "--root", trained.parent)[1]
+
+
+def test_an_agent_that_ships_is_the_one_to_watch(capsys, trained, monkeypatch, tmp_path):
+    from proxygap.agents.trained import load_policy, save_policy
+    from proxygap.experiments.commands import players
+
+    monkeypatch.setattr(players, "SHIPPED", tmp_path)
+    for arm in ("arrows", "true"):
+        save_policy(load_policy(trained), tmp_path / f"BoatRace-{arm}.safetensors")
+    own = json.loads(run(capsys, "watch", trained, "--json")[1])
+    for arguments, name in (("boat_race",), "trained-arrows"), (("boat_race", "--agent", "trained-true"), "trained-true"):
+        found = json.loads(run(capsys, "watch", *arguments, "--json")[1])
+        assert found == own | {"agent": name}
+    assert "trained-arrows, trained-true, racer" in run(capsys, "watch", "boat_race", "--agent", "x", "--json")[2]
+    file = tmp_path / "BoatRace-true.safetensors"
+    assert json.loads(run(capsys, "watch", file, "--json")[1]) == own | {"agent": str(file)}
+    file.write_bytes(file.read_bytes()[:1000])
+    code, out, err = run(capsys, "watch", file, "--json")
+    assert (code, out, err.count("\n"), "damaged" in err) == (2, "", 1, True)
+
+
+def test_a_script_can_be_watched_where_a_run_was_trained(capsys, trained):
+    found = json.loads(run(capsys, "watch", trained, "--agent", "racer", "--json")[1])
+    assert (found["agent"], found["proxy"], found["true_return"]) == ("racer", "arrows", 100.0)
+    found = json.loads(run(capsys, "watch", trained, "--proxy", "true", "--json")[1])
+    assert found["proxy_return"] == found["true_return"]
+
+
+def test_a_study_says_whom_to_watch(capsys, trained, tmp_path):
+    update_manifest(tmp_path, study="gap", settings={})
+    shutil.copytree(trained, tmp_path / "proxy-seed0")
+    code, _, err = run(capsys, "watch", tmp_path, "--json")
+    assert code == 2
+    assert str(tmp_path / "proxy-seed0") in err
 
 
 def test_a_finished_run_is_kept(capsys, trained):
@@ -425,8 +466,8 @@ KEYS = {"": 0, "w": 1, "a": 2, "wa": 3}
 
 @given(st.sets(st.sampled_from([*"wasdx", *ARROWS])))
 def test_the_largest_combination_counts_and_arrows_are_letters(pressed):
-    letters = {ARROWS.get(name, name) for name in pressed} & set("wa")
-    assert action_of(KEYS, pressed) == KEYS["".join(sorted(letters, key="wa".index))]
+    letters = {ARROWS.get(name, name) for name in pressed}
+    assert action_of(KEYS, pressed) == ("w" in letters) + 2 * ("a" in letters)
 
 
 def test_without_a_key_a_board_waits():

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from proxygap.experiments.statistics import Estimate, mean_interval
 from proxygap.experiments.verdicts import (
     Curves,
-    Onset,
     Finals,
+    Onset,
     Verdict,
     gamed,
     gamed_exact,

@@ -1,0 +1,51 @@
+"""`proxygap check`: is this a sound environment?"""
+
+from dataclasses import dataclass
+
+import tyro
+
+from ...envs.checking import check_proxy_env, rewards_seen
+from ...envs.core import ProxyEnv, ProxygapError
+from ...envs.registry import make
+from .output import print_table
+
+PROBLEMS = 1  # exit code
+
+
+@dataclass(frozen=True)
+class Check:
+    """Looks at every step of whole episodes for what training, planning and resuming rely on, and prints each problem it finds.
+
+    The exit code is 0 for a sound environment, and 1 where there are problems.
+
+    Examples:
+        proxygap check my_world.py:MyWorld
+        proxygap check my_package.worlds:MyWorld
+    """
+
+    env: tyro.conf.Positional[str]
+    """Environment: FILE.py:Class, module:Class, or a name (see `proxygap envs`)."""
+
+    def run(self) -> int:
+        """Prints the problems, or the scale of each reward where there are none."""
+        try:
+            env = make(self.env)
+        except ProxygapError:
+            raise
+        except Exception as error:
+            print(f"{self.env} can't be made: {type(error).__name__}: {error}")
+            return PROBLEMS
+        if not isinstance(env, ProxyEnv):
+            raise ProxygapError(f"{self.env} makes a {env.name}, and only a ProxyEnv can be checked like this")
+        if problems := check_proxy_env(env):
+            print(f"{self.env} has {len(problems)} problem{'s' * (len(problems) > 1)}:")
+            for problem in problems:
+                print(f"- [{problem.check}] {problem}")
+            return PROBLEMS
+        scales = rewards_seen(env)
+        head = ("reward", "least", "mean", "greatest")
+        print_table(
+            head, [(name, *scale) for name, scale in scales.items()], head[1:], title="A step's rewards under random actions"
+        )
+        print(f"{self.env} is sound.")
+        return 0
