@@ -87,6 +87,9 @@ def resume(
 
 
 def _run(settings: Settings, env: Any, reward: Any, folder: Path | None, resumed: bool, progress: Progress | None) -> Trained:
+    trial = env.loop(1, proxy=settings.proxy)
+    trial.reset(seed=0)
+    check_suits(settings.algo, trial)  # before a folder is made
     with _one_thread():
         if folder is None:
             return _Session(settings, env, reward, None, progress).run()
@@ -127,7 +130,6 @@ class _Session(BaseCallback):
         self.steps, self.clock, self.signals, self.shown = settings.hyperparameters["steps"], runs.Clock(), runs.Signals(), 0.0
         self.loop = env.loop(settings.hyperparameters["n_envs"], proxy=settings.proxy, reward=reward)
         self.loop.reset(seed=settings.seed * STREAMS)
-        check_suits(settings.algo, self.loop)
         venv = LoopVecEnv(self.loop)
         self.learner = build(settings.algo, venv, settings.hyperparameters, settings.seed)
         venv.seed(settings.seed * STREAMS)

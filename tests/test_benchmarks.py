@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def benchmarks(monkeypatch):
+@pytest.fixture(scope="module")
+def benchmarks():
     """The package, which is imported from the repository's root and not installed."""
-    monkeypatch.syspath_prepend(ROOT)
-    import benchmarks
-    import benchmarks.training
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        import benchmarks
+        import benchmarks.training
 
     return benchmarks
 
@@ -65,12 +66,8 @@ def test_a_run_that_never_gets_there_meets_no_limit_and_is_null_in_json(benchmar
 
 
 @given(groups=st.lists(st.lists(st.integers(-50, 50), max_size=12), max_size=12))
-def test_a_window_holds_the_latest_whole_groups_of_at_least_ten_episodes(groups):
-    sys.path.insert(0, str(ROOT))
-    from benchmarks.training import Window
-
-    sys.path.remove(str(ROOT))
-    window, latest = Window(), []
+def test_a_window_holds_the_latest_whole_groups_of_at_least_ten_episodes(benchmarks, groups):
+    window, latest = benchmarks.training.Window(), []
     for group in groups:
         window.add(group)
     for group in reversed(groups):

@@ -1,0 +1,42 @@
+"""The examples are what a newcomer copies: short, sound, and gamed as they say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from proxygap.agents.rollouts import evaluate, random_policy, scripted
+from proxygap.agents.training import train
+from proxygap.envs import make
+from proxygap.envs.checking import check_proxy_env
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture
+def thermostat():
+    return make(f"{EXAMPLES}/thermostat.py:Thermostat")
+
+
+@pytest.fixture
+def cart_pole():
+    return make(f"{EXAMPLES}/cartpole.py:CartPole")
+
+
+def test_the_thermostat_is_one_file_of_at_most_40_lines_and_sound(thermostat):
+    assert len((EXAMPLES / "thermostat.py").read_text().splitlines()) <= 40
+    assert check_proxy_env(thermostat) == []
+
+
+def test_breathing_pays_more_and_warms_less(thermostat):
+    honest, gamer = (evaluate(thermostat, scripted(thermostat, name), 20, 0) for name in ("thrifty", "gamer"))
+    assert gamer.proxy.min() > honest.proxy.max()
+    assert gamer.true.max() < honest.true.min()
+
+
+def test_cart_pole_is_trained_and_measured_like_a_native_world(cart_pole):
+    found = train(cart_pole, algo="a2c", steps=640, evaluations=1, evaluation_episodes=4)
+    row = found.metrics[-1]
+    assert len(row["proxy"]) == len(row["true"]) == 4
+    np.testing.assert_allclose(row["proxy"], row["length"])  # it is paid for staying alive
+    chance = evaluate(cart_pole, random_policy(cart_pole), 8, 0)
+    assert (chance.true < chance.proxy).all()
