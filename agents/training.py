@@ -130,7 +130,7 @@ class _Session(BaseCallback):
         self.steps, self.clock, self.signals, self.shown = settings.hyperparameters["steps"], runs.Clock(), runs.Signals(), 0.0
         self.loop = env.loop(settings.hyperparameters["n_envs"], proxy=settings.proxy, reward=reward)
         self.loop.reset(seed=settings.seed * STREAMS)
-        venv = LoopVecEnv(self.loop)
+        venv = LoopVecEnv(self.loop, stagger=True)
         self.learner = build(settings.algo, venv, settings.hyperparameters, settings.seed)
         venv.seed(settings.seed * STREAMS)
 

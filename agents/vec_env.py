@@ -27,12 +27,13 @@ class LoopVecEnv(VecEnv):
 
     An episode's end brings the info "episode" (r: what was paid, l: steps, t: seconds since the start, and the returns proxy
     and true), "terminal_observation", and "TimeLimit.truncated" (was it cut off?). All other worlds share one empty dict.
+    `stagger`: the first episodes after a reset end one after another (see `Loop.stagger`).
     """
 
     last: Step  # the latest step, with both rewards and all terms
 
-    def __init__(self, loop: Any) -> None:
-        self.loop, self.started = loop, time.perf_counter()
+    def __init__(self, loop: Any, stagger: bool = False) -> None:
+        self.loop, self.stagger, self.started = loop, stagger, time.perf_counter()
         # The spaces of an environment belong to its class: with copies, no one else draws from this training's generators.
         super().__init__(loop.batch, deepcopy(loop.observation_space), deepcopy(loop.action_space))
 
@@ -40,7 +41,10 @@ class LoopVecEnv(VecEnv):
         """New episodes; after `seed(s)` world i is the single world of seed s + i, else the worlds' own streams go on."""
         seeds = None if self._seeds[0] is None else self._seeds
         self._reset_seeds()
-        return self.loop.reset(seed=seeds)
+        self.loop.reset(seed=seeds)
+        if self.stagger:
+            self.loop.stagger()
+        return self.loop.observation
 
     def step_async(self, actions: Array) -> None:
         """Keeps the actions `[B, *action]` for `step_wait`."""

@@ -53,17 +53,18 @@ class Window:
 
 
 class Until(BaseCallback):
-    """Stops learning when episodes are paid `enough` on average, and knows how many CPU `seconds` that took."""
+    """Stops learning when `whole` episodes are paid `enough` on average, and knows how many CPU `seconds` that took."""
 
-    def __init__(self, enough: float, say: Say) -> None:
+    def __init__(self, enough: float, whole: int, say: Say) -> None:
         super().__init__()
-        self.enough, self.say, self.window, self.seconds = enough, say, Window(), math.inf
+        self.enough, self.whole, self.say, self.window, self.seconds = enough, whole, say, Window(), math.inf
 
     def _on_training_start(self) -> None:
         self.begun = process_time()
 
     def _on_step(self) -> bool:
-        ended = [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
+        ended = [episode for info in self.locals["infos"] if (episode := info.get("episode"))]
+        ended = [episode["r"] for episode in ended if episode["l"] == self.whole]  # staggered first ones are shorter
         if not ended:
             return True
         self.window.add(ended)
@@ -74,9 +75,9 @@ class Until(BaseCallback):
         return False
 
 
-def seconds_until(model: Any, steps: int, enough: float, say: Say) -> float:
+def seconds_until(model: Any, steps: int, enough: float, whole: int, say: Say) -> float:
     """CPU seconds of learning until the agent is paid `enough` an episode; infinite if `steps` are not sufficient."""
-    until = Until(enough, say)
+    until = Until(enough, whole, say)
     model.learn(steps, callback=until, log_interval=None)
     return until.seconds
 
@@ -86,19 +87,23 @@ def ours(name: str, algo: str, seed: int) -> tuple[Any, int]:
     env, settings = make(name), preset(name, algo)
     loop = env.loop(settings["n_envs"])
     loop.reset(seed=seed * 2**20)
-    return build(algo, LoopVecEnv(loop), settings, seed), settings["steps"]
+    return build(algo, LoopVecEnv(loop, stagger=True), settings, seed), settings["steps"]
 
 
 def boat_race(quick: bool, say: Say) -> list[Figure]:
     """BoatRace to 90 % of the proxy optimum: our preset against PPO's defaults on one scalar world."""
     enough, found = SHARE * BOAT_RACE_OPTIMUM, {"ours": [], "theirs": []}
-    algo = default_algorithm("BoatRace")
+    algo, whole = default_algorithm("BoatRace"), make("BoatRace").horizon
     ours("BoatRace", algo, 0)[0].learn(1000, log_interval=None)  # the first learning in a process also loads what torch needs
     for seed in range(1 if quick else 5):
         model, steps = ours("BoatRace", algo, seed)
-        found["ours"].append(seconds_until(model, steps, enough, lambda text, seed=seed: say(f"ours, seed {seed}: {text}")))
+        found["ours"].append(
+            seconds_until(model, steps, enough, whole, lambda text, seed=seed: say(f"ours, seed {seed}: {text}"))
+        )
         model = PPO("MlpPolicy", scalar.BoatRace(), seed=seed, device="cpu")
-        found["theirs"].append(seconds_until(model, BUDGET, enough, lambda text, seed=seed: say(f"SB3's, seed {seed}: {text}")))
+        found["theirs"].append(
+            seconds_until(model, BUDGET, enough, whole, lambda text, seed=seed: say(f"SB3's, seed {seed}: {text}"))
+        )
     fast, slow = median(found["ours"]), median(found["theirs"])
     return [
         Figure(f"BoatRace to 90 % of the proxy optimum, {algo}", fast, "CPU s", note=censored(found["ours"])),
@@ -144,7 +149,7 @@ def lagoon(quick: bool, say: Say) -> list[Figure]:
     enough = GAMED * float(evaluate(env, scripted(env, "racer"), 100, seed=0).proxy.mean())
     for seed in range(1 if quick else 3):
         model, steps = ours("Lagoon", "ppo", seed)
-        found.append(seconds_until(model, steps, enough, lambda text, seed=seed: say(f"seed {seed}: {text}")))
+        found.append(seconds_until(model, steps, enough, env.horizon, lambda text, seed=seed: say(f"seed {seed}: {text}")))
     what = "Lagoon to gaming, 1.2 times the racer's turbos"
     return [Figure(what, median(found), "CPU s", 60.0, at_most=True, note=censored(found))]
 

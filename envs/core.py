@@ -343,6 +343,15 @@ class Loop(Generic[S]):
         self.worlds = Worlds(state, draws, self.env.observation(state), np.ones(self.batch, bool), sums)
         return self.observation
 
+    def stagger(self) -> None:
+        """Moves the clock of world i on by i/B of the horizon: first episodes end one after another instead of all at once.
+
+        Then a learner that takes short rollouts does not see all worlds in the same phase of their episodes for ever.
+        """
+        state = replace(self.state, time=np.arange(self.batch) * self.env.horizon // self.batch)
+        observation = self.env.observation(state) if self.env.shows_time else self.observation
+        self.worlds = replace(self.worlds, state=state, observation=observation)
+
     def step(self, action: Array) -> Step:
         """Moves every world by one step. Raises ProxygapError for an impossible action, or a world that is not finite."""
         worlds = self.worlds

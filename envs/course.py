@@ -32,31 +32,27 @@ def direction(angle: Array) -> Array:
 
 def _from_spine(point: Array) -> Array:
     """[..., 2] from the nearest point of the segment that the stadium is built round."""
-    spine = np.clip(point[..., 0], -STRAIGHT / 2, STRAIGHT / 2)
-    return np.stack([point[..., 0] - spine, point[..., 1]], -1)
+    x, y = point[..., 0], point[..., 1]
+    return np.stack([x - np.minimum(np.maximum(x, -STRAIGHT / 2), STRAIGHT / 2), y], -1)
 
 
 def along(point: Array) -> Array:
     """Metres from the start along the centre line, [0, LAP)."""
-    x, y = point[..., 0], point[..., 1]
-    bend = np.pi * RADIUS
-    east = STRAIGHT + RADIUS * (np.arctan2(y, np.maximum(x - STRAIGHT / 2, 0.0)) + np.pi / 2)
-    west = 2 * STRAIGHT + bend + RADIUS * (np.arctan2(-y, np.maximum(-x - STRAIGHT / 2, 0.0)) + np.pi / 2)
-    south, north = x + STRAIGHT / 2, STRAIGHT + bend + STRAIGHT / 2 - x
-    bending = np.where(x > 0, east, west)
-    return np.where(np.abs(x) > STRAIGHT / 2, bending, np.where(y < 0, south, north)) % LAP
+    from_spine = _from_spine(point)
+    spine = point[..., 0] - from_spine[..., 0]
+    turned = (np.arctan2(from_spine[..., 1], from_spine[..., 0]) + np.pi / 2) % (2 * np.pi)  # 0 in the south, pi in the north
+    straight = np.where(turned < np.pi, spine + STRAIGHT / 2, 1.5 * STRAIGHT - spine)
+    return (straight + RADIUS * turned) % LAP
 
 
 def centre_line(metres: Array, offset: Array | float = 0.0) -> Array:
     """The point [..., 2] that lies `metres` along the course, `offset` metres outwards of its centre line."""
-    s, bend, reach = metres % LAP, np.pi * RADIUS, RADIUS + offset
-    east = (s - STRAIGHT) / RADIUS - np.pi / 2
-    west = (s - 2 * STRAIGHT - bend) / RADIUS + np.pi / 2
-    where = [s < STRAIGHT, s < STRAIGHT + bend, s < 2 * STRAIGHT + bend]
-    half = STRAIGHT / 2
-    x = np.select(where, [s - half, half + reach * np.cos(east), half - (s - STRAIGHT - bend)], -half + reach * np.cos(west))
-    y = np.select(where, [-reach, reach * np.sin(east), reach], reach * np.sin(west))
-    return np.stack([x, y], -1)
+    reach, half_laps = RADIUS + offset, np.floor(metres / (LAP / 2))
+    half = metres - half_laps * (LAP / 2)  # the second half of a lap is the first, turned round
+    turned = np.maximum(half - STRAIGHT, 0.0) / RADIUS - np.pi / 2
+    spine = np.minimum(half, STRAIGHT) - STRAIGHT / 2
+    point = np.stack([spine + reach * np.cos(turned), reach * np.sin(turned)], -1)
+    return (1.0 - 2.0 * (half_laps % 2.0))[..., None] * point
 
 
 def outwards(point: Array) -> Array:
@@ -77,9 +73,13 @@ class Water:
 
     def clearance(self, point: Array) -> Array:
         """[...] metres to the nearest shore, negative on land; never more than the true distance."""
-        out = length(_from_spine(point))
-        outer = np.maximum(RADIUS + HALF_WIDTH - out, LAGOON_RADIUS - length(point - self.lagoon))
-        return np.minimum(out - (RADIUS - HALF_WIDTH), outer)
+        return self._clearance(point[..., 0], point[..., 1])
+
+    def _clearance(self, x: Array, y: Array) -> Array:
+        out = np.sqrt(np.maximum(np.abs(x) - STRAIGHT / 2, 0.0) ** 2 + y**2)
+        centre_x, centre_y = self.lagoon
+        in_lagoon = LAGOON_RADIUS - np.sqrt((x - centre_x) ** 2 + (y - centre_y) ** 2)
+        return np.minimum(out - (RADIUS - HALF_WIDTH), np.maximum(RADIUS + HALF_WIDTH - out, in_lagoon))
 
     def off_shore(self, point: Array) -> Array:
         """Unit vectors [..., 2] pointing from the nearest shore into the water."""
@@ -92,8 +92,9 @@ class Water:
 
     def rays(self, point: Array, angle: Array) -> Array:
         """[..., n] metres from points [..., 2] to the shore in directions `angle` [..., n], up to RAY_REACH."""
-        point, ahead = point[..., None, :], direction(angle)
+        x, y, east, north = point[..., :1], point[..., 1:], np.cos(angle), np.sin(angle)
         distance = np.zeros(angle.shape)
         for _ in range(RAY_STEPS):
-            distance = np.minimum(distance + np.maximum(self.clearance(point + distance[..., None] * ahead), 0.0), RAY_REACH)
+            clearance = self._clearance(x + distance * east, y + distance * north)
+            distance = np.minimum(distance + np.maximum(clearance, 0.0), RAY_REACH)
         return distance

@@ -78,6 +78,7 @@ class ProxyGapWrapper(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Rec
         self.single: ForeignLoop | None = None
 
     weights = ProxyEnv.weights  # the same rule, and the same messages
+    shows_time = False
     view = (0.0, 0.0, 1.5, 1.0)  # of a picture of any shape
 
     @property
@@ -191,7 +192,7 @@ class ForeignLoop(Loop[Shown]):
         moments = (Moment(*row) for row in zip(t.observation, action, seen, rewards, terminated, infos, strict=True))
         rows = [self.foreign.terms_of(moment) for moment in moments]
         terms = {name: np.array([row[name] for row in rows]) for name in self.term_names}
-        late = worlds.sums.length + 1 >= self.foreign.horizon
+        late = worlds.state.time + 1 >= self.foreign.horizon
         step = self._measured(t, terms, (np.array(truncated, bool) | late) & ~t.terminated)
         state = self._shown(worlds.state.time + 1)
         self.worlds = Worlds(state, worlds.draws, t.next_observation, np.zeros(self.batch, bool), step.sums)
@@ -220,7 +221,7 @@ class ForeignLoop(Loop[Shown]):
         """Plays the episodes of a snapshot again, up to where they were."""
         super().restore(snapshot)
         self.episode_seed = np.array(snapshot["episode_seed"])
-        self.actions = [list(row[:n]) for row, n in zip(snapshot["actions"], self.worlds.state.time, strict=True)]
+        self.actions = [list(row[:n]) for row, n in zip(snapshot["actions"], self.worlds.sums.length, strict=True)]
         for simulator, seed, log in zip(self.simulators, self.episode_seed, self.actions, strict=True):
             simulator.reset(seed=int(seed))
             for action in log:

@@ -51,6 +51,7 @@ CIRCLE = 12.0  # m, that circle's radius
 
 GRID = np.array([(-2.0, -6.0), (-6.0, -2.0), (-10.0, 2.0), (-14.0, 6.0)])  # m along and outwards: where boats start
 BOATS = len(GRID)  # the agent's is the first of each world, whatever its place on the grid
+NOT_ITSELF = 1e9 * np.eye(BOATS)  # m added to the gap between two boats: none collides with itself
 PACE = (0.75, 0.95)  # share of top speed that an opponent's pilot asks for
 
 LOOK_AHEAD = 10.0  # m, what a pilot steers for
@@ -228,11 +229,12 @@ class Lagoon(ProxyEnv[Regatta]):
 
     def _collide(self, position: Array) -> tuple[Array, Array]:
         """Boats pushed out of each other and off the shore, and which were [B, 4]."""
-        apart = position[:, :, None] - position[:, None]  # [B, 4, 4, 2] from the second boat to the first
-        gap = length(apart) + 1e9 * np.eye(BOATS)
+        x, y = position[..., 0], position[..., 1]
+        east, north = x[:, :, None] - x[:, None], y[:, :, None] - y[:, None]  # [B, 4, 4] m from the second boat to the first
+        gap = np.sqrt(east**2 + north**2) + NOT_ITSELF
         overlap = np.maximum(2 * HULL - gap, 0.0)
-        push = (0.5 * overlap / np.maximum(gap, 1e-9))[..., None] * apart
-        position = position + push[:, :, 0] + push[:, :, 1] + push[:, :, 2] + push[:, :, 3]
+        push = 0.5 * overlap / np.maximum(gap, 1e-9)
+        position = position + np.stack([(push * east).sum(2), (push * north).sum(2)], -1)
         clearance = self.water.clearance(position) - HULL
         position = position + np.maximum(-clearance, 0.0)[..., None] * self.water.off_shore(position)
         return position, (overlap > 0).any(2) | (clearance < 0)
