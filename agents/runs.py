@@ -32,8 +32,12 @@ class Interrupted(Exception):  # noqa: N818 - no error
     """A signal stopped the run at a boundary: all is stored. `exit_code` is what a shell expects, 128 + the signal's number."""
 
     def __init__(self, number: int, folder: Path, steps: int) -> None:
-        super().__init__(f"stopped after {steps:,} steps; all is stored in {folder}: resume it to go on")
+        super().__init__(number, folder, steps)  # all of them, so that it survives pickling on its way out of a worker
         self.exit_code = 128 + number
+
+    def __str__(self) -> str:
+        _, folder, steps = self.args
+        return f"stopped after {steps:,} steps; all is stored in {folder}: resume it to go on"
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -7,7 +7,7 @@ the page that shows it (`report.html`). The words and verdicts are those of `ver
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,7 +151,8 @@ class Gap:
 
     def tasks(self) -> list[Task]:
         """A training run for every seed, on the proxy and on the truth."""
-        return [Task(run_name(arm, seed), partial(self.final, arm, seed)) for seed in range(self.seeds) for arm in ARMS]
+        fresh = replace(self)  # without what is cached: a worker makes its own environment, for classes may not survive pickling
+        return [Task(run_name(arm, seed), partial(fresh.final, arm, seed)) for seed in range(self.seeds) for arm in ARMS]
 
     def trained(self, arm: str, seed: int, report: Report | None = None) -> "Trained":
         """The training run of that arm and seed: begun, taken up, or just loaded, as its folder needs."""
