@@ -7,7 +7,7 @@ FOLDERS := envs reward_models agents experiments
 PYTEST := $(BIN)/pytest --numprocesses=auto --maxprocesses=4
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow types links lint clean
+.PHONY: demo test test-slow types links lint pretrained clean
 
 demo: .venv/installed
 	$(BIN)/proxygap gap lagoon --seeds 2 --out runs/demo
@@ -30,6 +30,11 @@ links: .venv/dev
 lint: .venv/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+
+# Trains the agents anew that ship with the package, so that the first look costs seconds (see CONTRIBUTING.md).
+pretrained: .venv/installed
+	$(BIN)/proxygap train lagoon --seed 0 --out runs/pretrained-turbos --resume --export agents/pretrained/Lagoon-turbos.safetensors
+	$(BIN)/proxygap train lagoon --reward true --seed 0 --out runs/pretrained-true --resume --export agents/pretrained/Lagoon-true.safetensors
 
 clean:
 	rm -rf .venv .typing build *.egg-info

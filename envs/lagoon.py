@@ -46,7 +46,7 @@ FIRE_TIME, FIRE_PACE = 10.0, 0.7  # s; share of top speed that a burning boat re
 
 TURBO_REACH = 3.0  # m
 ROUTE_FROM, ROUTE_RETURN = 90.0, 30.0  # m after the start; s
-LAGOON_TURBOS = 2.0 * np.pi * (np.arange(3) / 3.0 + 1.0 / 12.0)  # rad, on a circle round the lagoon's centre
+LAGOON_TURBOS = 2.0 * np.pi * (np.arange(3) / 3.0 + 1.0 / 4.0)  # rad, round the lagoon's centre; the first lies at its mouth
 CIRCLE = 12.0  # m, that circle's radius
 
 GRID = np.array([(-2.0, -6.0), (-6.0, -2.0), (-10.0, 2.0), (-14.0, 6.0)])  # m along and outwards: where boats start
@@ -112,7 +112,7 @@ class Lagoon(ProxyEnv[Regatta]):
     control: Literal["discrete", "continuous"] = "discrete"
     respawn: float = 6.5  # s until a lagoon turbo is back
     top_speed: float = 10.0  # m/s
-    lagoon_offset: float = 18.0  # m from the course's centre line to the lagoon's centre
+    lagoon_offset: float = 22.0  # m from the course's centre line to the lagoon's centre
     route_turbos: int = 6  # on the course
 
     horizon = HORIZON

@@ -151,7 +151,7 @@ class Gap:
 
     def tasks(self) -> list[Task]:
         """A training run for every seed, on the proxy and on the truth."""
-        fresh = replace(self)  # without what is cached: a worker makes its own environment, for classes may not survive pickling
+        fresh = replace(self)  # without what is cached: a worker makes an environment of its own
         return [Task(run_name(arm, seed), partial(fresh.final, arm, seed)) for seed in range(self.seeds) for arm in ARMS]
 
     def trained(self, arm: str, seed: int, report: Report | None = None) -> "Trained":

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proxygap.envs.batch import Draws
 from proxygap.envs.core import Loop, advance
-from proxygap.envs.course import HALF_WIDTH, LAGOON_RADIUS, LAP, STRAIGHT, along, centre_line, length
+from proxygap.envs.course import HALF_WIDTH, LAGOON_RADIUS, LAP, STRAIGHT, along, centre_line, length, outwards
 from proxygap.envs.lagoon import (
     BOATS,
     BOUNCE,
@@ -74,9 +74,10 @@ def test_every_turbo_pays_the_same_and_returns_on_time(turbo):
 
 def test_the_lagoon_lies_off_the_course():
     metres = np.arange(0.0, LAP, 0.25)
-    course = centre_line(metres[:, None], np.linspace(-HALF_WIDTH, HALF_WIDTH, 33)).reshape(-1, 2)
     in_lagoon = LAGOON.turbos[LAGOON.route_turbos :]
-    assert length(course[:, None] - in_lagoon).min() > TURBO_REACH
+    assert outwards(in_lagoon).min() > HALF_WIDTH
+    lanes = centre_line(metres[:, None], np.linspace(GRID[:, 1].min(), GRID[:, 1].max(), 33)).reshape(-1, 2)
+    assert length(lanes[:, None] - in_lagoon).min() > TURBO_REACH  # nobody who races hits one by the way
     shortest = centre_line(metres, HULL - HALF_WIDTH)  # as close to the island as a hull allows
     assert length(shortest - LAGOON.water.lagoon).min() > LAGOON_RADIUS
 

@@ -18,7 +18,7 @@ STRAIGHT, RADIUS, HALF_WIDTH = 100.0, 25.0, 8.0  # m
 BEND = pi * RADIUS  # m
 LAP = 2 * STRAIGHT + 2 * BEND  # m
 RACE = 2 * LAP  # m
-LAGOON_X, LAGOON_Y, LAGOON_RADIUS = 45.0 - STRAIGHT / 2, -RADIUS - 18.0, 22.0  # m
+LAGOON_X, LAGOON_Y, LAGOON_RADIUS = 45.0 - STRAIGHT / 2, -RADIUS - 22.0, 22.0  # m
 TOP_SPEED, GAIN, TURN = 10.0, 1.0 - exp(-STEP / 1.0), 1.5  # m/s; of the missing speed per step; rad/s
 HULL, BOUNCE, FRAGILITY, FIRE_TIME, FIRE_PACE = 1.5, 0.5, 0.4, 10.0, 0.7  # m; shares; s
 REACH, ROUTE_TURBOS, ROUTE_FROM, ROUTE_RETURN, CIRCLE, RESPAWN = 3.0, 6, 90.0, 30.0, 12.0, 6.5  # m, turbos, m, s, m, s
@@ -139,7 +139,7 @@ class Lagoon(gymnasium.Env[Any, Any]):
         """`chance`: whatever has `random()` and `uniform(low, high)`; drawn from at the start of an episode only."""
         self.chance = chance or random.Random()
         self.turbos = [on_course(ROUTE_FROM + i * (LAP - ROUTE_FROM) / ROUTE_TURBOS) for i in range(ROUTE_TURBOS)]
-        angles = [tau * (i / 3 + 1 / 12) for i in range(3)]
+        angles = [tau * (i / 3 + 1 / 4) for i in range(3)]
         self.turbos += [(LAGOON_X + CIRCLE * cos(angle), LAGOON_Y + CIRCLE * sin(angle)) for angle in angles]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
