@@ -30,7 +30,8 @@ from .course import (
     length,
     outwards,
 )
-from .painting import GRASS, INK, MUTED, ORANGE, PAPER, PURPLE, SAND, VERMILLION, WATER, YELLOW, Canvas
+from .lagoon_picture import draw_boat, draw_gates, draw_turbo, draw_water
+from .painting import ORANGE, PURPLE, Canvas
 
 STEP = 0.2  # s
 LAPS = 2
@@ -321,42 +322,11 @@ class Lagoon(ProxyEnv[Regatta]):
 
     def draw(self, state: Regatta, canvas: Canvas) -> None:
         """The water from above; the agent's boat is orange, and turbos that are away fill up again until they return."""
-        canvas.fill(GRASS)
-        lap = np.linspace(0.0, LAP, 120)
-        for shore, colour in ((2.0, SAND), (0.0, WATER)):
-            canvas.circle(self.water.lagoon, LAGOON_RADIUS + shore, colour)
-            canvas.polygon(centre_line(lap, HALF_WIDTH + shore), colour)
-            if not shore:
-                canvas.circle(self.water.lagoon, LAGOON_RADIUS, colour)
-        for shore, colour in ((0.0, SAND), (2.0, GRASS)):
-            canvas.polygon(centre_line(lap, -HALF_WIDTH - shore), colour)
-        canvas.line(centre_line(np.array([0.0, 0.0]), np.array([-HALF_WIDTH, HALF_WIDTH])), PAPER, 1.5)
-        self._draw_gates(state, canvas)
-        for place, away, after in zip(self.turbos, state.turbo_return[0], self.returns_after, strict=True):
-            canvas.circle(place, TURBO_REACH, PAPER if away else YELLOW)
-            canvas.circle(place, TURBO_REACH * (1.0 - away / after), YELLOW)
-            canvas.circle(place, TURBO_REACH, MUTED if away else INK, 0.4)
-        for boat in reversed(range(BOATS)):
-            self._draw_boat(state, boat, canvas)
-
-    def _draw_gates(self, state: Regatta, canvas: Canvas) -> None:
-        """Pairs of buoys; those of the agent's next gate are red."""
         coming = int(np.floor(state.furthest[0, 0] / (LAP / GATES)) + 1) % GATES
-        for gate in range(GATES):
-            for side in (-HALF_WIDTH, HALF_WIDTH):
-                buoy = centre_line(np.array(gate * LAP / GATES), side)
-                canvas.circle(buoy, 1.4, VERMILLION if gate == coming else PAPER)
-
-    def _draw_boat(self, state: Regatta, boat: int, canvas: Canvas) -> None:
-        """A hull with its wake, and flames if it burns."""
-        position, bow = state.position[0, boat], direction(state.heading[0, boat])
-        aside = bow[::-1] * (-1.0, 1.0)
-        wake = position - (1.5 + 0.6 * state.speed[0, boat]) * bow
-        canvas.polygon([position + aside, position - aside, wake], PAPER)
-        hull = [position + 3.2 * bow, position + 1.4 * aside, position - 2.0 * bow + aside]
-        hull += [position - 2.0 * bow - aside, position - 1.4 * aside]
-        canvas.polygon(hull, PURPLE if boat else ORANGE)
-        canvas.line([*hull, hull[0]], INK, 0.4)
-        if state.fire[0, boat] > 0:
-            canvas.circle(position - 0.5 * bow, 1.9, VERMILLION)
-            canvas.circle(position - 0.5 * bow, 1.0, YELLOW)
+        draw_water(canvas, self.water)
+        draw_gates(canvas, GATES, coming)
+        for place, away in zip(self.turbos, state.turbo_return[0] / self.returns_after, strict=True):
+            draw_turbo(canvas, place, TURBO_REACH, float(away))
+        for boat in reversed(range(BOATS)):  # the agent's on top
+            position, heading, speed = state.position[0, boat], state.heading[0, boat], float(state.speed[0, boat])
+            draw_boat(canvas, position, heading, speed, bool(state.fire[0, boat] > 0), PURPLE if boat else ORANGE)
