@@ -110,7 +110,8 @@ def gamed(on_proxy: Finals, on_truth: Finals) -> Verdict:
 
 def gamed_by_planning(exact: Verdict, learned: Verdict) -> Verdict:
     """The verdict "gamed" where exact optima are known: they decide, and what was learned is told beside them."""
-    reason = f"{'a tie' if exact.name == 'tie' else exact.name} by planning: {exact.reason}; as learned, {learned.reason}"
+    verdict = {"gamed": "by planning", "tie": "by planning it is a tie", "aligned": "by planning it is aligned"}[exact.name]
+    reason = f"{verdict}: {exact.reason}; as learned, {learned.reason}"
     return Verdict("gamed", exact.name == "gamed", reason)
 
 
