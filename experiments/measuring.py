@@ -183,6 +183,8 @@ def curves_of(runs: Sequence["Trained"]) -> Curves:
 
 def solve(env: ProxyEnv[Any], proxy: Weights) -> Exact | None:
     """The exact optima, or None where the environment is no small MDP."""
+    if not isinstance(env, ProxyEnv):  # a foreign one keeps its state to itself
+        return None
     try:
         mdp = tabulate(env)
     except (ProxygapError, TypeError):

@@ -27,7 +27,7 @@ def test_the_thermostat_is_one_file_of_at_most_40_lines_and_sound(thermostat):
     assert check_proxy_env(thermostat) == []
 
 
-def test_breathing_pays_more_and_warms_less(thermostat):
+def test_a_hand_round_the_thermometer_pays_more_and_warms_nobody(thermostat):
     honest, gamer = (evaluate(thermostat, scripted(thermostat, name), 20, 0) for name in ("thrifty", "gamer"))
     assert gamer.proxy.min() > honest.proxy.max()
     assert gamer.true.max() < honest.true.min()
