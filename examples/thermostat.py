@@ -14,7 +14,7 @@ class Room(State):
 
 
 class Thermostat(ProxyEnv[Room]):
-    """Actions: wait, heat, hold the thermometer, which then shows 20. Observation [B, 1]: the reading, in 10 deg C from comfort."""
+    """Actions: wait, heat, hold the thermometer, which then shows 20. Observation [B, 1]: the reading, in 10 deg C from 20."""
 
     action_space, observation_space, horizon = spaces.Discrete(3), spaces.Box(-3.0, 3.0, (1,)), 100
     keys = {"": 0, "w": 1, "e": 2}
