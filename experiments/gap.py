@@ -7,6 +7,7 @@ the page that shows it (`report.html`). The words and verdicts are those of `ver
 import hashlib
 import json
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -90,15 +91,13 @@ class Gap:
         """What came out, after training what is missing; the page is written too."""
         from .report.gap import write_page
 
-        with runs.locked(self.folder):
-            self._begin()
+        with runs.locked(self.folder), self._recorded():
             run_tasks(self.tasks(), self.jobs, self.quiet or self.json)
             trained = {arm: [self.trained(arm, seed) for seed in range(self.seeds)] for arm in ARMS}
             finals = {arm: [self.final(arm, seed) for seed in range(self.seeds)] for arm in ARMS}
             results = measure(self.environment, self.measured, trained, finals, self.episodes)
             runs.replace_file(self.folder / RESULTS, json.dumps(summary(results)).encode())
             write_page(results, self.environment, self.measured, trained, self.folder)
-            runs.update_manifest(self.folder, status="finished")
         return results
 
     @cached_property
@@ -140,14 +139,13 @@ class Gap:
         proxy = self.measured if isinstance(self.measured, str) else "weights"
         return self.out or Path("runs") / f"gap-{self.environment.name}-{proxy}-{self.algorithm}-{key}"
 
-    def _begin(self) -> None:
-        """Writes the manifest. Raises ProxygapError if the folder holds a study with other settings."""
+    def _recorded(self) -> AbstractContextManager[None]:
+        """Keeps the manifest. Raises ProxygapError if the folder holds a study with other settings."""
         if (self.folder / runs.MANIFEST).exists():
             stored = runs.manifest(self.folder)["settings"]
             if differing := [key for key, value in self.decisive.items() if stored.get(key) != value]:
                 raise ProxygapError(f"{self.folder} holds a study with another {', '.join(differing)}: choose another --out")
-        settings = self.decisive | {"seeds": self.seeds}
-        runs.update_manifest(self.folder, study="gap", settings=settings, status="running", **runs.surroundings())
+        return runs.recorded(self.folder, study="gap", settings=self.decisive | {"seeds": self.seeds})
 
     def tasks(self) -> list[Task]:
         """A training run for every seed, on the proxy and on the truth."""

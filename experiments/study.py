@@ -22,6 +22,7 @@ from ..envs.core import ProxygapError
 Report = Callable[[Mapping[str, Any]], None]  # what a task calls with its progress: fraction, proxy, true
 
 _inbox: Any = None  # in a worker: where progress goes
+_stop: Any = None  # in a worker: set when nothing new is to be begun
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,15 @@ class Task:
 def run_tasks(tasks: Sequence[Task], jobs: int, quiet: bool = False) -> None:
     """Runs all tasks, `jobs` at a time, with a progress bar each on standard error.
 
-    Raises what the first failing task raised, once the others have ended: what they did is kept. A signal stops every task at
-    its next boundary and raises Interrupted.
+    Raises what the first failing task raised, once the running ones have ended: what they did is kept. A signal stops every
+    task at its next boundary and raises Interrupted.
     """
     context = multiprocessing.get_context("spawn")  # the same on every platform, and torch does not survive a fork
-    inbox = context.Queue()
-    with ProcessPoolExecutor(jobs, context, _start_worker, (inbox,)) as pool, _bars(tasks, quiet) as show:
-        with _patient():
+    inbox, stop = context.Queue(), context.Event()
+    with ProcessPoolExecutor(jobs, context, _start_worker, (inbox, stop)) as pool, _bars(tasks, quiet) as show:
+        with _patient(stop):
             futures = [pool.submit(_run, task) for task in tasks]
-            _follow(futures, inbox, show)
+            _follow(futures, inbox, stop, show)
         for done in as_completed(futures):
             if isinstance(error := done.exception(), BrokenProcessPool):
                 raise ProxygapError(
@@ -54,35 +55,36 @@ def run_tasks(tasks: Sequence[Task], jobs: int, quiet: bool = False) -> None:
                 raise error
 
 
-def _start_worker(inbox: Any) -> None:
-    global _inbox
-    _inbox = inbox
+def _start_worker(inbox: Any, stop: Any) -> None:
+    global _inbox, _stop
+    _inbox, _stop = inbox, stop
 
 
-def _run(task: Task) -> Any:
-    return task.function(partial(_send, task.name))
+def _run(task: Task) -> None:
+    if not _stop.is_set():
+        task.function(partial(_send, task.name))
 
 
 def _send(name: str, row: Mapping[str, Any]) -> None:
     _inbox.put((name, {key: row.get(key) for key in ("fraction", "proxy", "true")}))
 
 
-def _follow(futures: Sequence[Future[Any]], inbox: Any, show: Callable[[str, Mapping[str, Any]], None]) -> None:
+def _follow(futures: Sequence[Future[None]], inbox: Any, stop: Any, show: Callable[[str, Mapping[str, Any]], None]) -> None:
     """Shows progress until nothing runs any more; after the first failure nothing new is begun."""
     while not all(future.done() for future in futures):
         try:
             show(*inbox.get(timeout=0.2))
         except Empty:
-            if any(future.done() and not future.cancelled() and future.exception() for future in futures):
-                for future in futures:
-                    future.cancel()
+            if any(future.done() and future.exception() for future in futures):
+                stop.set()
 
 
 @contextmanager
-def _patient() -> Iterator[None]:
+def _patient(stop: Any) -> Iterator[None]:
     """The parent outlives its workers, which stop at their next boundary: a Ctrl-C reaches them too, a SIGTERM is passed on."""
 
     def asked(number: int, _: Any) -> None:
+        stop.set()
         if number == signal.SIGTERM:
             for worker in multiprocessing.active_children():
                 worker.terminate()

@@ -81,8 +81,8 @@ def test_a_window_holds_the_latest_whole_groups_of_at_least_ten_episodes(benchma
 def test_learning_stops_when_it_is_good_enough_and_a_short_run_is_censored(benchmarks):
     training = benchmarks.training
     model, _ = training.ours("BoatRace", "a2c", seed=0)
-    assert training.seconds_until(model, 3000, -math.inf, lambda doing: None) == math.inf  # no whole episode yet
-    assert 0 < training.seconds_until(model, 20_000, -100.0, lambda doing: None) < math.inf
+    assert training.seconds_until(model, 3000, -math.inf, 100, lambda doing: None) == math.inf  # no whole episode yet
+    assert 0 < training.seconds_until(model, 20_000, -100.0, 100, lambda doing: None) < math.inf
     assert model.num_timesteps < 20_000
 
 

@@ -92,9 +92,10 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
 
 
 def test_a_folder_of_another_study_is_refused(tmp_path):
-    Gap("boat_race", out=tmp_path)._begin()
+    with Gap("boat_race", out=tmp_path)._recorded():
+        pass
     with pytest.raises(ProxygapError, match="holds a study with another env"):
-        Gap("boat_race_strict", out=tmp_path)._begin()
+        Gap("boat_race_strict", out=tmp_path)._recorded()
 
 
 @pytest.mark.slow
