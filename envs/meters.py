@@ -32,6 +32,7 @@ HEIGHT, WIDTH, MARGIN = 480, 320, 16  # pixels
 CHART = (52, 180, 304, 280)  # left, top, right, bottom
 TERMS_TOP, ROW, LOWEST_ROW = 317, 22, 14  # where the terms begin, a row's height and the least that is legible
 BAR_LEFT, BAR_RIGHT, SUM_RIGHT, PROXY_RIGHT, TRUE_RIGHT = 118, 172, 214, 262, 304
+NOTHING = 1e-9  # the largest return that a scale takes for none
 POINTS = 120  # most points of a curve in the chart
 PALE = blend(PAPER, STONE, 0.16)
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
@@ -188,8 +189,8 @@ def scale_of(returns: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def rounded_up(value: float) -> float:
-    """The next of 1, 2, 3, 4, 5, 6, 8, 10 times a power of ten."""
-    if value <= 0:
+    """The next of 1, 2, 3, 4, 5, 6, 8, 10 times a power of ten; 0 for what is not above NOTHING."""
+    if value <= NOTHING:
         return 0.0
     power = 10.0 ** np.floor(np.log10(value))
     return float(next(step * power for step in (1, 2, 3, 4, 5, 6, 8, 10) if step * power >= value * (1 - 1e-9)))
