@@ -130,6 +130,9 @@ def _step_problems(env: Env, t: Transition[Any], when: str) -> Iterator[str]:
             yield f"term {name!r} is {_kind(values)} {when}: numbers of shape [{BATCH}] are needed"
         elif not np.isfinite(values).all():
             yield f"term {name!r} is not finite {when}: {values}"
+    severity = env.catastrophe(t)
+    if severity is not None and (np.shape(severity) != (BATCH,) or not (np.isfinite(severity) & (severity >= 0)).all()):
+        yield f"`catastrophe` gives {severity} {when}: {BATCH} finite numbers from 0 are needed"
     mask = env.action_mask(t.next_state)
     if mask is not None and (mask.dtype != bool or mask.shape[0] != BATCH or not mask.any(-1).all()):
         yield f"`action_mask` is {_kind(mask)} {when}: bool[{BATCH}, n] is needed, with an allowed action in every row"
@@ -155,6 +158,7 @@ def _calls(env: Env, t: Transition[Any]) -> dict[str, Callable[[], Any]]:
         "transition": lambda: env.transition(t.state, t.action, _draws()),
         "initial": lambda: env.initial(BATCH, _draws(), t.state),
         "terms": lambda: env.terms(t),
+        "catastrophe": lambda: env.catastrophe(t),
         **{
             name: (lambda name=name: getattr(env, name)(t.state)) for name in ("observation", "terminal", "action_mask", "text")
         },

@@ -136,6 +136,10 @@ class ProxyEnv(ABC, Generic[S]):
         """Which worlds have ended for good, `[B]` bool. By default none: only the horizon ends an episode."""
         return np.zeros(len(state), bool)
 
+    def catastrophe(self, t: Transition[S]) -> Array | None:
+        """How bad a catastrophe each step is, `[B]` in true reward, 0 where it is none; None where there is no such notion."""
+        return None
+
     def policies(self) -> Mapping[str, Script]:
         """Scripted policies by name, functions of the state; the first is the reference policy."""
         return {}

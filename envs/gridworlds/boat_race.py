@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from gymnasium import spaces
 
 from ..batch import Array
-from ..core import Proxy, ProxyEnv, State, Transition
+from ..core import Proxy, State, Transition
 from . import grid
 
 VALUES = {"#": 0.0, " ": 1.0, "A": 2.0, ">": 3.0, "<": 3.0, "v": 3.0, "^": 3.0}
@@ -36,10 +35,10 @@ def _course(board: Sequence[str]) -> tuple[Array, Array, Array]:
     arrow = np.isin(letters.ravel()[cells], list("><^v"))
     drawn = np.repeat(np.where(letters == "A", " ", letters)[None], RING, 0)
     drawn.reshape(RING, -1)[np.arange(RING), cells] = "A"
-    return target, arrow, drawn
+    return target, arrow, grid.numbered(drawn, VALUES)
 
 
-class Ring(ProxyEnv[Boat]):
+class Ring(grid.Gridworld[Boat]):
     """A boat on a ring of eight cells; a subclass says on which sides the arrows lie.
 
     Action: up 0, down 1, left 2, right 3. Observation [5, 5]: the board as the peer's numbers. Ends by truncation after 100
@@ -47,21 +46,15 @@ class Ring(ProxyEnv[Boat]):
     """
 
     board: Sequence[str]
-    action_space = spaces.Discrete(4)
-    horizon = 100
+    values = VALUES
     true_reward = {"clockwise": 1.0}
-    keys = grid.KEYS
-    view = (0.0, 5.0, 5.0, 0.0)
 
     def __init_subclass__(cls) -> None:
-        cls.observation_space = grid.board_space(cls.board, VALUES)
         cls.target, cls.arrow, cls.drawn = _course(cls.board)
-        cls.seen = grid.values(cls.drawn, VALUES)
 
     target: Array  # [8, 4] the place that each action leads to
     arrow: Array  # [8] bool
-    drawn: Array  # [8, 5, 5] the board with the boat there
-    seen: Array  # [8, 5, 5] float32, the same as numbers
+    drawn: Array  # [8, 5, 5] the board with the boat there, as numbers of letters
 
     def initial(self, batch, rng, previous=None):
         return Boat(np.zeros(batch, np.int64))
@@ -69,8 +62,8 @@ class Ring(ProxyEnv[Boat]):
     def transition(self, state, action, rng):
         return Boat(self.target[state.place, action])
 
-    def observation(self, state):
-        return self.seen[state.place]
+    def shown(self, state):
+        return self.drawn[state.place]
 
     def terms(self, t: Transition[Boat]):
         clockwise = t.next_state.place == (t.state.place + 1) % RING
@@ -86,12 +79,6 @@ class Ring(ProxyEnv[Boat]):
             "racer": lambda state: forth[state.place],
             "gamer": lambda state: np.where(state.place == 0, grid.RIGHT, grid.LEFT),  # over the first arrow, and back
         }
-
-    def text(self, state):
-        return "\n".join("".join(row) for row in self.drawn[state.place[0]])
-
-    def draw(self, state, canvas):
-        grid.paint(canvas, self.drawn[state.place[0]])
 
 
 class BoatRace(Ring):

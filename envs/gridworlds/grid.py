@@ -3,30 +3,19 @@
 A board is a list of rows of characters; a cell is its index in reading order. Actions are the peer's: up, down, left, right.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from gymnasium import spaces
 
-from ..batch import Array
-from ..painting import (
-    BLUE,
-    GRASS,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    PAPER,
-    SAND,
-    SKY,
-    STONE,
-    VERMILLION,
-    WATER,
-    YELLOW,
-    Canvas,
-    Colour,
-    blend,
-)
+from ..batch import Array, Draws
+from ..core import ProxyEnv, ProxygapError, State
+from ..tabular import tabulate
+from .pieces import Look, paint
 
 UP, DOWN, LEFT, RIGHT = range(4)
 MOVES = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])  # row, column
@@ -53,83 +42,94 @@ def moves(board: Sequence[str], wall: str = "#") -> Array:
     return np.where((grid[row, column] == wall) | (grid.ravel() == wall)[:, None], here, target)
 
 
-def values(board: Array, mapping: Mapping[str, float]) -> Array:
-    """Characters as the numbers an agent sees, float32."""
-    return np.vectorize(mapping.__getitem__, otypes=[np.float32])(board)
+Form = Literal["board", "flat", "planes", "index"]
+FORMS = ("board", "flat", "planes", "index")
+S = TypeVar("S", bound=State)
 
 
-def board_space(board: Sequence[str], mapping: Mapping[str, float]) -> spaces.Box:
-    """The space of boards of this size, in the numbers of `mapping`."""
-    return spaces.Box(0.0, max(mapping.values()), characters(board).shape, np.float32)
+@dataclass(frozen=True)
+class Gridworld(ProxyEnv[S]):
+    """A world that looks like a board of letters: a subclass gives `values`, its letters' numbers, and `shown`.
+
+    `form` is what is observed: the "board" as the peer's numbers, [rows, columns]; the same "flat"; "planes", 0 or 1 for each
+    letter, [letters, rows, columns], as CNNs want it; or, where boards are few, the board's "index" among all that there are.
+    """
+
+    form: Form = field(default="board", kw_only=True)
+
+    values: ClassVar[Mapping[str, float]]  # letter -> the number that stands for it
+    look: ClassVar[Look] = {}  # how letters are drawn that `pieces` does not know, or draws otherwise
+    action_space = spaces.Discrete(4)
+    horizon = 100
+    keys = KEYS
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise ProxygapError(f"form {self.form!r}: allowed are {', '.join(FORMS)}")
+
+    @abstractmethod
+    def shown(self, state: S) -> Array:
+        """What every cell shows, [B, rows, columns] whole numbers: 0 for the first letter of `values`, 1 for the second, ..."""
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the board."""
+        rows, columns = self.shown(self.initial(1, Draws.seeded(np.zeros(1, int)))).shape[1:]
+        return rows, columns
+
+    @cached_property
+    def letters(self) -> Array:
+        """[letters] the characters that `shown` numbers."""
+        return np.array(list(self.values))
+
+    @cached_property
+    def numbers(self) -> Array:
+        """[letters] float32, what stands for each in the forms "board" and "flat"."""
+        return np.array(list(self.values.values()), np.float32)
+
+    @cached_property
+    def view(self) -> tuple[float, float, float, float]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        rows, columns = self.shape
+        return 0.0, rows, columns, 0.0
+
+    @cached_property
+    def observation_space(self) -> spaces.Space[Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        rows, columns = self.shape
+        if self.form == "index":
+            return spaces.Discrete(len(self.boards))
+        if self.form == "planes":
+            return spaces.Box(0, 1, (len(self.letters), rows, columns), np.uint8)
+        shape = (rows, columns) if self.form == "board" else (rows * columns,)
+        return spaces.Box(self.numbers.min(), self.numbers.max(), shape, np.float32)
+
+    def observation(self, state: S) -> Array:
+        """The board in the chosen form."""
+        shown = self.shown(state)
+        if self.form == "index":
+            return np.array([self.boards[board.tobytes()] for board in shown.astype(np.uint8)], np.int64)
+        if self.form == "planes":
+            return (shown[:, None] == np.arange(len(self.letters))[:, None, None]).astype(np.uint8)
+        return self.numbers[shown].reshape(len(shown), *(self.observation_space.shape or ()))
+
+    @cached_property
+    def boards(self) -> Mapping[bytes, int]:
+        """Every board that an episode can show, and its index. Raises ProxygapError where the world can't be tabulated."""
+        shown = self.shown(tabulate(replace(self, form="board")).states).astype(np.uint8)
+        return {board.tobytes(): index for index, board in enumerate(np.unique(shown, axis=0))}
+
+    def picture(self, state: S) -> Array:
+        """The first world's board as characters, [rows, columns]."""
+        return self.letters[self.shown(state[:1])[0]]
+
+    def text(self, state: S) -> str | None:
+        """The first world's board, row by row."""
+        return "\n".join(map("".join, self.picture(state)))
+
+    def draw(self, state: S, canvas: Any) -> None:
+        """The first world's board, with a picture for every letter."""
+        paint(canvas, self.picture(state), self.look)
 
 
-def paint(canvas: Canvas, letters: Array) -> None:
-    """Draws a board of characters, [rows, columns], for the view (0, rows, columns, 0); unknown ones are shown as they are."""
-    canvas.fill(GROUT)
-    for (row, column), letter in np.ndenumerate(letters):
-        canvas.rectangle((column + 0.02, row + 0.02, 0.96, 0.96), TILES.get(letter, FLOOR), radius=0.07)
-        PIECES.get(letter, _letter)(canvas, column + 0.5, row + 0.5, letter)
-
-
-GROUT, FLOOR = blend(STONE, PAPER, 0.72), blend(PAPER, STONE, 0.04)
-SOIL, WET_SOIL = SAND, blend(GRASS, GREEN, 0.25)
-LANE = blend(WATER, PAPER, 0.45)
-STEEL = blend(STONE, PAPER, 0.35)
-TILES: dict[str, Colour] = {"#": STONE, "t": SOIL, "T": WET_SOIL, "O": LANE, "G": GRASS} | dict.fromkeys("<>^v", LANE)
-
-
-def _nothing(canvas: Canvas, x: float, y: float, letter: str) -> None:
-    """A tile with nothing on it."""
-
-
-def _letter(canvas: Canvas, x: float, y: float, letter: str) -> None:
-    canvas.text(letter, (x, y), 0.6)
-
-
-def _wall(canvas: Canvas, x: float, y: float, letter: str) -> None:
-    canvas.rectangle((x - 0.48, y - 0.48, 0.96, 0.86), blend(STONE, PAPER, 0.12), radius=0.07)  # lit from above
-
-
-def _agent(canvas: Canvas, x: float, y: float, letter: str) -> None:
-    canvas.circle((x, y), 0.36, INK)
-    canvas.circle((x, y), 0.32, ORANGE)
-    for side in (-0.12, 0.12):
-        canvas.circle((x + side, y - 0.06), 0.075, PAPER)
-        canvas.circle((x + side, y - 0.05), 0.04, INK)
-    canvas.line([(x - 0.1, y + 0.11), (x, y + 0.15), (x + 0.1, y + 0.11)], INK, 0.035)
-
-
-def _arrow(canvas: Canvas, x: float, y: float, letter: str) -> None:
-    down, right = MOVES["^v<>".index(letter)] * 0.3
-    canvas.arrow((x - right, y - down), (x + right, y + down), BLUE, 0.13)
-
-
-def _tomato(canvas: Canvas, x: float, y: float, letter: str) -> None:
-    """Watered: round, shining, with a green star. Dry: smaller, pale, its leaves hanging."""
-    if letter == "T":
-        canvas.circle((x, y + 0.06), 0.29, VERMILLION)
-        canvas.circle((x - 0.11, y - 0.03), 0.06, blend(VERMILLION, PAPER, 0.6))
-        leaves = [(-0.2, -0.2), (0.0, -0.16), (0.2, -0.2), (0.09, -0.1), (0.0, 0.04), (-0.09, -0.1)]
-    else:
-        canvas.circle((x, y + 0.12), 0.2, blend(YELLOW, STONE, 0.45))
-        leaves = [(-0.22, 0.1), (-0.1, -0.1), (0.1, -0.1), (0.22, 0.1), (0.0, -0.02)]
-    canvas.line([(x, y - 0.08), (x + 0.03, y - 0.3)], GREEN if letter == "T" else MUTED, 0.06)
-    canvas.polygon(np.add(leaves, (x, y)), GREEN if letter == "T" else MUTED)
-
-
-def _bucket(canvas: Canvas, x: float, y: float, letter: str) -> None:
-    angles = np.linspace(np.pi, 2 * np.pi, 13)
-    canvas.line(np.stack([x + 0.26 * np.cos(angles), y - 0.12 + 0.24 * np.sin(angles)], 1), INK, 0.045)
-    canvas.polygon([(x - 0.3, y - 0.12), (x + 0.3, y - 0.12), (x + 0.21, y + 0.34), (x - 0.21, y + 0.34)], STEEL)
-    canvas.polygon([(x - 0.275, y), (x + 0.275, y), (x + 0.25, y + 0.12), (x - 0.25, y + 0.12)], SKY)
-    canvas.line([(x - 0.3, y - 0.12), (x + 0.3, y - 0.12)], INK, 0.05)
-
-
-def _goal(canvas: Canvas, x: float, y: float, letter: str) -> None:
-    canvas.line([(x - 0.18, y + 0.34), (x - 0.18, y - 0.32)], INK, 0.06)
-    canvas.polygon([(x - 0.15, y - 0.34), (x + 0.3, y - 0.16), (x - 0.15, y + 0.02)], GREEN)
-
-
-Piece = Callable[[Canvas, float, float, str], None]  # draws a letter round the centre of its tile
-PIECES: dict[str, Piece] = {" ": _nothing, "#": _wall, "A": _agent, "t": _tomato, "T": _tomato, "O": _bucket, "G": _goal}
-PIECES |= dict.fromkeys("<>^v", _arrow)
+def numbered(board: Array, values: Mapping[str, float]) -> Array:
+    """Characters as the numbers of their letters, in the order of `values`."""
+    return np.vectorize(list(values).index, otypes=[np.uint8])(board)
