@@ -7,6 +7,7 @@ Other checkers look at one or a few steps of one world, and so pass environments
 """
 
 import pickle
+import time
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ SEED = 7
 FEWEST, MOST = 40, 1_000  # steps of a run; between them, an episode and a little
 WATCHED = 60  # steps in which every function is watched for changing what it is given
 FRAMES = 3
+LARGEST = 1e6  # the most that a step may be worth
 
 Env = ProxyEnv[Any]
 Check = Callable[[Env], Iterable[str]]
@@ -44,12 +46,23 @@ def check_proxy_env(env: Env) -> list[Problem]:
     """Everything found wrong with `env`; empty if it is sound.
 
     Declarations come first, then single steps, then whole runs. Each relies on the ones before, so an environment that fails
-    one stage is not tried on the next.
+    one stage is not tried on the next. Each check is handed a copy: what it leaves behind in the environment is no excuse.
     """
     for stage in STAGES:
-        if problems := [problem for check in stage for problem in _tried(check, env)]:
+        if problems := [problem for check in stage for problem in _tried(check, deepcopy(env))]:
             return problems
     return []
+
+
+def steps_a_second(env: Env, steps: int = 200) -> float:
+    """Steps a second of one world under random actions."""
+    loop = env.loop(1)
+    loop.reset(SEED)
+    actions = list(random_actions(env, 1, steps, SEED))
+    begun = time.perf_counter()
+    for action in actions:
+        loop.step(action)
+    return steps / (time.perf_counter() - begun)
 
 
 def rewards_seen(env: Env) -> dict[str, tuple[float, float, float]]:
@@ -96,6 +109,9 @@ def steps_are_sound(env: Env) -> Iterator[str]:
 def functions_are_pure(env: Env) -> Iterator[str]:
     """No function changes the state or action it is given, and no observation is a window into the state."""
     for t in _steps(env, WATCHED):
+        if np.shares_memory(env.observation(t.state), env.observation(t.next_state)):
+            yield "`observation` hands out the memory of the observation before, which is overwritten: make a new array"
+            return
         before = t.copy().arrays()
         for name, call in _calls(env, t).items():
             call()
@@ -170,10 +186,12 @@ def _calls(env: Env, t: Transition[Any]) -> dict[str, Callable[[], Any]]:
 
 
 def chance_is_given(env: Env) -> Iterator[str]:
-    """Same seed, same actions, same everything: again, in a copy, and in a pickled copy."""
+    """Same seed, same actions, same everything: again, in a copy, in a pickled copy, and after episodes of another seed."""
+    used = deepcopy(env)
+    record(_started(used, SEED + 1), _actions(used))
+    copies = {"in a copy": deepcopy(env), "in a pickled copy": pickle.loads(pickle.dumps(env))}
     first = record(_started(env), _actions(env))
-    copies = {"again": env, "in a copy": deepcopy(env), "in a pickled copy": pickle.loads(pickle.dumps(env))}
-    for what, other in copies.items():
+    for what, other in (copies | {"again": env, "after episodes of another seed": used}).items():
         if difference := first_difference(first, record(_started(other), _actions(env))):
             yield f"same seed, same actions, run {what}, another {difference}: draw from `rng` only, keep all else in the state"
             return
@@ -224,6 +242,13 @@ def truth_is_hidden(env: Env) -> Iterator[str]:
             yield f"number {np.argmax(told)} of the observation is the true {what}: an agent must not be shown the truth"
 
 
+def rewards_have_a_scale(env: Env) -> Iterator[str]:
+    """No reward is so large that learning from it, or adding it up, loses all digits of the others."""
+    for reward, (least, _, greatest) in rewards_seen(env).items():
+        if (largest := max(-least, greatest)) > LARGEST:
+            yield f"the reward {reward!r} has steps of up to {largest:.3g}: keep them below {LARGEST:.0e}, in a larger unit"
+
+
 def pictures_are_drawn(env: Env) -> Iterator[str]:
     """Pictures keep one size, drawing changes nothing, and a text, where there is one, is a string."""
     loop, sizes = _started(env), set()
@@ -245,7 +270,7 @@ STAGES: tuple[tuple[Check, ...], ...] = (
     (declarations,),
     (steps_are_sound,),
     (functions_are_pure, policies_act, chance_is_given, ended_worlds_go_on),
-    (worlds_are_independent, snapshots_are_exact, truth_is_hidden, pictures_are_drawn),
+    (worlds_are_independent, snapshots_are_exact, truth_is_hidden, rewards_have_a_scale, pictures_are_drawn),
 )
 
 
@@ -280,9 +305,9 @@ def _steps(env: Env, steps: int) -> Iterator[Transition[Any]]:
             draws[rows] = streams
 
 
-def _started(env: Env) -> Loop[Any]:
+def _started(env: Env, seed: int = SEED) -> Loop[Any]:
     loop = Loop(env, BATCH)
-    loop.reset(SEED)
+    loop.reset(seed)
     return loop
 
 
