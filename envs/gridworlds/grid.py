@@ -42,6 +42,14 @@ def moves(board: Sequence[str], wall: str = "#") -> Array:
     return np.where((grid[row, column] == wall) | (grid.ravel() == wall)[:, None], here, target)
 
 
+def routes(target: Array) -> Array:
+    """[cells, cells] the action that leads from the first cell the shortest way to the second; `target` as `moves` gives it."""
+    steps = np.where(np.eye(len(target), dtype=bool), 0.0, np.inf)
+    for _ in target:
+        steps = np.minimum(steps, 1.0 + steps[target].min(1))
+    return steps[target].argmin(1)
+
+
 Form = Literal["board", "flat", "planes", "index"]
 FORMS = ("board", "flat", "planes", "index")
 S = TypeVar("S", bound=State)
