@@ -22,7 +22,7 @@ from .recording import columns, first_difference, random_actions, record, unequa
 
 BATCH = 3  # worlds side by side in a check
 SEED = 7
-FEWEST, MOST = 40, 1_000  # steps of a run; between them, an episode and a little
+FEWEST, MOST, MOST_FOREIGN = 40, 1_000, 200  # steps of a run; between them, an episode and a little
 WATCHED = 60  # steps in which every function is watched for changing what it is given
 FRAMES = 3
 LARGEST = 1e6  # the most that a step may be worth
@@ -42,14 +42,16 @@ class Problem:
         return self.message
 
 
-def check_proxy_env(env: Env) -> list[Problem]:
-    """Everything found wrong with `env`; empty if it is sound.
+def check_proxy_env(env: Any) -> list[Problem]:
+    """Everything found wrong with `env`, a ProxyEnv or a foreign environment with declared terms; empty if it is sound.
 
     Declarations come first, then single steps, then whole runs. Each relies on the ones before, so an environment that fails
     one stage is not tried on the next. Each check is handed a copy: what it leaves behind in the environment is no excuse.
+    A foreign environment keeps its simulator to itself, so that less can be tried on it.
     """
-    for stage in STAGES:
-        if problems := [problem for check in stage for problem in _tried(check, deepcopy(env))]:
+    native = isinstance(env, ProxyEnv)
+    for stage in STAGES if native else FOREIGN_STAGES:
+        if problems := [problem for check in stage for problem in _tried(check, deepcopy(env) if native else env)]:
             return problems
     return []
 
@@ -67,8 +69,8 @@ def steps_a_second(env: Env, steps: int = 200) -> float:
 
 def rewards_seen(env: Env) -> dict[str, tuple[float, float, float]]:
     """Least, mean and greatest value per step of the true reward and of every proxy, under random actions: their scales."""
-    measured = [env.terms(t) for t in _steps(env, min(env.horizon, MOST))]
-    values = {name: np.stack([weighted(weights, terms) for terms in measured]) for name, weights in _rewards(env).items()}
+    run = record(_started(env), _actions(env))
+    values = {name: weighted(weights, {term: run[term].ravel() for term in weights}) for name, weights in _rewards(env).items()}
     return {name: (float(paid.min()), float(paid.mean()), float(paid.max())) for name, paid in values.items()}
 
 
@@ -102,6 +104,16 @@ def steps_are_sound(env: Env) -> Iterator[str]:
     yield from _observation_problems(env, env.observation(state), "at the start")
     for count, t in enumerate(_steps(env, _span(env)), 1):
         if problems := list(_step_problems(env, t, f"after {count} steps")):
+            yield from problems
+            return
+
+
+def shown_steps_are_sound(env: Env) -> Iterator[str]:
+    """What a foreign environment shows has the declared shape and type, and lies in its space, at every step."""
+    loop = _started(env)
+    yield from _observation_problems(env, loop.observation, "at the start")
+    for count, action in enumerate(_actions(env), 1):
+        if problems := list(_observation_problems(env, loop.step(action).transition.next_observation, f"after {count} steps")):
             yield from problems
             return
 
@@ -197,6 +209,16 @@ def chance_is_given(env: Env) -> Iterator[str]:
             return
 
 
+def runs_repeat(env: Env) -> Iterator[str]:
+    """Same seed, same actions, same everything, in simulators made anew and in ones that have run before."""
+    first, used = record(_started(env), _actions(env)), _started(env, SEED + 1)
+    record(used, _actions(env))
+    used.reset(SEED)
+    for what, loop in {"in new simulators": _started(env), "after episodes of another seed": used}.items():
+        if difference := first_difference(first, record(loop, _actions(env))):
+            yield f"same seed, same actions, run {what}, another {difference}: is its chance all drawn from its own np_random?"
+
+
 def ended_worlds_go_on(env: Env) -> Iterable[str]:
     """Planners step ended worlds along with live ones: it need mean nothing, but must not break."""
     loop = Loop(env, BATCH, autoreset=False)
@@ -209,10 +231,11 @@ def worlds_are_independent(env: Env) -> Iterator[str]:
     """World i of a batch seeded s is the single world seeded s + i, so any split of a batch gives the same."""
     batch = record(_started(env), _actions(env))
     for part in (slice(0, 1), slice(1, BATCH)):
-        loop = Loop(env, part.stop - part.start)
+        loop = env.loop(part.stop - part.start)
         loop.reset(SEED + part.start)
-        apart = record(loop, (action[part] for action in _actions(env)))
-        if difference := first_difference(columns(batch, part), apart):
+        apart = dict(record(loop, (action[part] for action in _actions(env))))
+        apart.pop("state.picture", None)  # foreign worlds are drawn only where they are alone
+        if difference := first_difference(apart, columns(batch, part)):
             yield f"a world among {BATCH} differs from the same world without the others in {difference}: rows must not meet"
             return
 
@@ -222,13 +245,13 @@ def snapshots_are_exact(env: Env) -> Iterator[str]:
     loop, actions = _started(env), list(_actions(env))
     part = len(actions) // 3
     record(loop, actions[:part])
-    snapshot, twin = loop.snapshot(), loop.branch([1])
+    snapshot, twin = loop.snapshot(), loop.branch([1]) if isinstance(env, ProxyEnv) else None
     first = record(loop, actions[part:])
     loop.restore(snapshot)
     if difference := first_difference(first, record(loop, actions[part:])):
         yield f"going on from a snapshot gives another {difference}: something that changes is not in the state"
-    branched = record(twin, (action[1:2] for action in actions[part:]))
-    if difference := first_difference(columns(first, slice(1, 2)), branched):
+    branched = twin and record(twin, (action[1:2] for action in actions[part:]))
+    if branched and (difference := first_difference(columns(first, slice(1, 2)), branched)):
         yield f"a branched world differs from the one it left in {difference}: something that changes is not in the state"
 
 
@@ -273,6 +296,12 @@ STAGES: tuple[tuple[Check, ...], ...] = (
     (worlds_are_independent, snapshots_are_exact, truth_is_hidden, rewards_have_a_scale, pictures_are_drawn),
 )
 
+FOREIGN_STAGES: tuple[tuple[Check, ...], ...] = (
+    (declarations,),
+    (shown_steps_are_sound,),
+    (runs_repeat, worlds_are_independent, snapshots_are_exact, truth_is_hidden, rewards_have_a_scale),
+)
+
 
 # What the checks share
 
@@ -306,7 +335,7 @@ def _steps(env: Env, steps: int) -> Iterator[Transition[Any]]:
 
 
 def _started(env: Env, seed: int = SEED) -> Loop[Any]:
-    loop = Loop(env, BATCH)
+    loop = env.loop(BATCH)
     loop.reset(seed)
     return loop
 
@@ -317,7 +346,7 @@ def _actions(env: Env) -> Iterator[Array]:
 
 def _span(env: Env) -> int:
     """Steps of a run: an episode and a little, within reason."""
-    return int(np.clip(env.horizon + 10, FEWEST, MOST))
+    return int(np.clip(env.horizon + 10, FEWEST, MOST if isinstance(env, ProxyEnv) else MOST_FOREIGN))
 
 
 def _draws() -> Draws:

@@ -371,8 +371,8 @@ class Loop(Generic[S]):
         """The step with its rewards, added to the sums of its episodes. `t` is what a callable reward is given."""
         proxy, true = weighted(self.proxy_weights, terms), weighted(self.true_weights, terms)
         paid = proxy if self.reward is None else true if isinstance(self.reward, str) else self.reward(t)
-        self._check_finite("reward", paid, t)
-        self._check_finite("observation", t.next_observation, t)
+        for what, values in (("reward", paid), ("true reward", true), ("observation", t.next_observation)):
+            self._check_finite(what, values, t)
         old = self.worlds.sums
         sums = Sums(
             old.paid + paid, old.proxy + proxy, old.true + true, old.terms + np.stack(list(terms.values()), 1), old.length + 1

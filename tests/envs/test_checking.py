@@ -1,7 +1,10 @@
 """The checker passes sound environments and finds every planted fault, by the check that should, in a clear sentence."""
 
+import gymnasium
+import numpy as np
 import pytest
 from proxygap.envs.checking import check_proxy_env, rewards_seen, steps_a_second
+from proxygap.envs.foreign import ProxyGapWrapper
 
 from . import faults
 from .worlds import SMALL, Walk
@@ -64,3 +67,54 @@ def test_what_a_checker_should_find_is_found(world, check):
 
 def test_the_speed_is_reported():
     assert steps_a_second(Walk(), steps=20) > 5 * steps_a_second(faults.Slow(), steps=20)
+
+
+class Forgetful(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
+    """CartPole with a fault of a foreign simulator: it counts its episodes, and each begins further to the right."""
+
+    def __init__(self, env):
+        gymnasium.utils.RecordConstructorArgs.__init__(self)
+        gymnasium.Wrapper.__init__(self, env)
+        self.episodes = 0
+
+    def reset(self, **kwargs):
+        observation, info = self.env.reset(**kwargs)
+        self.episodes += 1
+        return observation + np.float32(0.01 * self.episodes), info
+
+
+def foreign(simulator, terms):
+    return ProxyGapWrapper(simulator, terms=terms, true={"upright": 1.0}, proxy={"alive": 1.0}, horizon=60)
+
+
+TERMS = {"alive": lambda t: t.reward, "upright": lambda t: 1.0 - abs(t.next_observation[2])}
+
+
+def test_a_sound_foreign_world_passes():
+    assert check_proxy_env(foreign(gymnasium.make("CartPole-v1"), TERMS)) == []
+
+
+@pytest.mark.parametrize(
+    ("simulator", "terms", "check", "message"),
+    [
+        (Forgetful(gymnasium.make("CartPole-v1")), TERMS, "runs_repeat", "after episodes of another seed"),
+        (
+            gymnasium.wrappers.TransformObservation(
+                gymnasium.make("CartPole-v1"), lambda seen: seen.astype(float), gymnasium.make("CartPole-v1").observation_space
+            ),
+            TERMS,
+            "shown_steps_are_sound",
+            "float64",
+        ),
+        (
+            gymnasium.make("CartPole-v1"),
+            TERMS | {"upright": lambda t: np.nan},
+            "shown_steps_are_sound",
+            "true reward that is not finite",
+        ),
+        (gymnasium.make("CartPole-v1"), TERMS | {"upright": lambda t: t.next_observation[1]}, "truth_is_hidden", "number 1"),
+    ],
+)
+def test_a_fault_of_a_foreign_world_is_found(simulator, terms, check, message):
+    problems = check_proxy_env(foreign(simulator, terms))
+    assert any(problem.check == check and message in str(problem) for problem in problems), problems
