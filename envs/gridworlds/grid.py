@@ -112,12 +112,15 @@ class Gridworld(ProxyEnv[S]):
 
     def observation(self, state: S) -> Array:
         """The board in the chosen form."""
-        shown = self.shown(state)
+        return self.formed(self.shown(state))
+
+    def formed(self, shown: Array) -> Array:
+        """Boards as `shown` gives them, [B, rows, columns], in the chosen form."""
         if self.form == "index":
             return np.array([self.boards[board.tobytes()] for board in shown.astype(np.uint8)], np.int64)
         if self.form == "planes":
             return (shown[:, None] == np.arange(len(self.letters))[:, None, None]).astype(np.uint8)
-        return self.numbers[shown].reshape(len(shown), *(self.observation_space.shape or ()))
+        return self.numbers.take(shown).reshape(len(shown), *(self.observation_space.shape or ()))
 
     @cached_property
     def boards(self) -> Mapping[bytes, int]:
@@ -136,6 +139,37 @@ class Gridworld(ProxyEnv[S]):
     def draw(self, state: S, canvas: Any) -> None:
         """The first world's board, with a picture for every letter."""
         paint(canvas, self.picture(state), self.look)
+
+
+class Pictured(Gridworld[S]):
+    """A gridworld that can look in few ways only: a subclass draws them beforehand, and says which one is seen."""
+
+    pictures: Array  # [..., rows, columns] every board there is, as numbers of letters
+
+    @abstractmethod
+    def seen(self, state: S) -> tuple[Array, ...]:
+        """Which of the pictures each world shows: an index [B] for each leading axis."""
+
+    def shown(self, state: S) -> Array:
+        """The picture that is seen, [B, rows, columns]."""
+        return self.pictures[self.seen(state)]
+
+    def observation(self, state: S) -> Array:
+        """The picture in the chosen form."""
+        return self.formed(self.shown(state)) if self.form == "index" else self._formed_pictures[self.seen(state)]
+
+    @cached_property
+    def _formed_pictures(self) -> Array:
+        formed = self.formed(self.pictures.reshape(-1, *self.shape))
+        return formed.reshape(*self.pictures.shape[:-2], *formed.shape[1:])
+
+
+def with_agent(board: Array, values: Mapping[str, float]) -> Array:
+    """A board of characters with the agent in every cell in turn, [cells, rows, columns], as numbers of letters."""
+    empty = numbered(np.where(board == "A", " ", board), values)
+    drawn = np.repeat(empty[None], board.size, 0)
+    drawn.reshape(board.size, -1)[np.diag_indices(board.size)] = list(values).index("A")
+    return drawn
 
 
 def numbered(board: Array, values: Mapping[str, float]) -> Array:
