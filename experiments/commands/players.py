@@ -8,7 +8,7 @@ from typing import Any
 from ... import agents
 from ...agents.rollouts import Policy, random_policy, scripted
 from ...agents.runs import MANIFEST, manifest
-from ...envs.core import ProxyEnv, ProxygapError
+from ...envs.core import ProxygapError
 from ...envs.registry import make
 
 SHIPPED, SUFFIX = Path(agents.__path__[0]) / "pretrained", ".safetensors"  # files called <Environment>-<arm>.safetensors
@@ -83,4 +83,4 @@ def default_agent(env: Any) -> str:
 
 def scripts(env: Any) -> list[str]:
     """The names of its scripted policies, the reference first."""
-    return list(env.policies()) if isinstance(env, ProxyEnv) else []  # a foreign environment has none
+    return list(env.policies())
