@@ -26,6 +26,7 @@ COMMANDS = {  # name: one line, module:Class
     "train": ("Train an agent on a proxy, or on the true reward.", f"{HERE}.commands.train:Train"),
     "gap": ("Measure how far the proxy and the truth come apart; writes a report.", f"{HERE}.gap:Gap"),
     "suite": ("Measure the gap of every environment and proxy, in one table.", f"{HERE}.suite:Suite"),
+    "optima": ("Show the best known return for every reward, or find it out.", f"{HERE}.optima:Optima"),
     "runs": ("List, compare or delete what was trained.", f"{HERE}.commands.runs:Runs"),
     "check": ("Check an environment of your own.", f"{HERE}.commands.check:Check"),
     "doctor": ("Describe this installation, for a bug report.", f"{HERE}.commands.doctor:Doctor"),
