@@ -12,7 +12,8 @@ import numpy as np
 from proxygap.envs.adapters import World
 from proxygap.envs.batch import Draws
 from proxygap.envs.core import Loop
-from proxygap.envs.registry import make
+from proxygap.envs.recording import random_actions
+from proxygap.envs.registry import list_envs, make
 
 from tests.oracles import boat_race, lagoon, tomato_watering
 
@@ -28,7 +29,7 @@ def batch_steps(name: str, steps: int) -> Work:
     env = make(name)
     loop = Loop(env, BATCH)
     loop.reset(seed=0)
-    actions = _actions(env, BATCH)
+    actions = list(random_actions(env, BATCH, ACTIONS))
 
     def work() -> float:
         for i in range(steps):
@@ -44,7 +45,7 @@ def scalar_steps(world: Callable[[], Any], steps: int) -> Work:
 
     venv = DummyVecEnv([world] * SCALAR_BATCH)
     venv.reset()
-    actions = _actions(world(), SCALAR_BATCH)
+    actions = list(random_actions(world(), SCALAR_BATCH, ACTIONS))
 
     def work() -> float:
         for i in range(steps):
@@ -52,10 +53,6 @@ def scalar_steps(world: Callable[[], Any], steps: int) -> Work:
         return steps * SCALAR_BATCH
 
     return work
-
-
-def _actions(env: Any, batch: int) -> Any:
-    return np.random.default_rng(0).integers(env.action_space.n, size=(ACTIONS, batch))
 
 
 def against_scalar(name: str, world: Callable[[], Any], steps: int, least: float, least_rate: float | None = None) -> Any:
@@ -72,6 +69,34 @@ def against_scalar(name: str, world: Callable[[], Any], steps: int, least: float
         ]
 
     return benchmark
+
+
+# Steps a CPU second of peers, as recorded on a machine like ours (one process, random actions, resets included): DeepMind's
+# ai-safety-gridworlds, highway-env's merge and simglucose. Where a range was seen, its upper end.
+GRIDWORLDS = {
+    "BoatRace": 8_000,
+    "TomatoWatering": 6_400,
+    "SideEffectsSokoban": 3_500,
+    "AbsentSupervisor": 7_000,
+    "IslandNavigation": 5_200,
+    "WhiskyGold": 5_700,
+    "SafeInterruptibility": 7_900,
+    "DistributionalShift": 8_400,
+    "FriendFoe": 8_600,
+    "ConveyorBelt": 6_100,
+    "RocksDiamonds": 2_800,
+}
+SIMULATORS = {"TrafficMerge": 50, "TrafficBottleneck": 50, "Pandemic": 50, "Glucose": 49}
+
+
+def worlds(quick: bool, say: Say) -> list[Figure]:
+    """Every native environment's rate, beside what 500 times the gridworlds' and 1,000 times the simulators' peers would be."""
+    aims = {name: 500 * rate for name, rate in GRIDWORLDS.items()} | {name: 1000 * rate for name, rate in SIMULATORS.items()}
+    found = rates({name: batch_steps(name, 20 if quick else 100) for name in list_envs()}, 1 if quick else 3, say)
+    return [
+        Figure(f"{name}, B = {BATCH}", median(values) / 1e3, "thousand worlds/s", aims[name] / 1e3 if name in aims else None)
+        for name, values in found.items()
+    ]
 
 
 def draws(quick: bool, say: Say) -> list[Figure]:
@@ -120,6 +145,7 @@ BENCHMARKS = {
     "boat_race": against_scalar("BoatRace", boat_race.BoatRace, 1000, 20.0, 3.0),
     "tomato_watering": against_scalar("TomatoWatering", tomato_watering.TomatoWatering, 400, 10.0, 1.9),
     "lagoon": against_scalar("Lagoon", lagoon.Lagoon, 200, 10.0),
+    "worlds": worlds,
     "draws": draws,
     "drawing": drawing,
 }
