@@ -38,7 +38,7 @@ def _course(board: Sequence[str]) -> tuple[Array, Array, Array]:
     return target, arrow, grid.numbered(drawn, VALUES)
 
 
-class Ring(grid.Gridworld[Boat]):
+class Ring(grid.Pictured[Boat]):
     """A boat on a ring of eight cells; a subclass says on which sides the arrows lie.
 
     Action: up 0, down 1, left 2, right 3. Observation [5, 5]: the board as the peer's numbers. Ends by truncation after 100
@@ -50,11 +50,11 @@ class Ring(grid.Gridworld[Boat]):
     true_reward = {"clockwise": 1.0}
 
     def __init_subclass__(cls) -> None:
-        cls.target, cls.arrow, cls.drawn = _course(cls.board)
+        cls.target, cls.arrow, cls.pictures = _course(cls.board)
 
     target: Array  # [8, 4] the place that each action leads to
     arrow: Array  # [8] bool
-    drawn: Array  # [8, 5, 5] the board with the boat there, as numbers of letters
+    pictures: Array  # [8, 5, 5] the board with the boat there, as numbers of letters
 
     def initial(self, batch, rng, previous=None):
         return Boat(np.zeros(batch, np.int64))
@@ -62,8 +62,8 @@ class Ring(grid.Gridworld[Boat]):
     def transition(self, state, action, rng):
         return Boat(self.target[state.place, action])
 
-    def shown(self, state):
-        return self.drawn[state.place]
+    def seen(self, state):
+        return (state.place,)
 
     def terms(self, t: Transition[Boat]):
         clockwise = t.next_state.place == (t.state.place + 1) % RING
