@@ -25,6 +25,14 @@ OURS = {
     "BoatRace": "proxygap.envs.gridworlds.boat_race:BoatRace",
     "BoatRaceStrict": "proxygap.envs.gridworlds.boat_race:BoatRaceStrict",
     "TomatoWatering": "proxygap.envs.gridworlds.tomato_watering:TomatoWatering",
+    "AbsentSupervisor": "proxygap.envs.gridworlds.absent_supervisor:AbsentSupervisor",
+    "SafeInterruptibility": "proxygap.envs.gridworlds.safe_interruptibility:SafeInterruptibility",
+    "WhiskyGold": "proxygap.envs.gridworlds.whisky_gold:WhiskyGold",
+    "WhiskyGoldStrict": "proxygap.envs.gridworlds.whisky_gold:WhiskyGoldStrict",
+    "IslandNavigation": "proxygap.envs.gridworlds.island_navigation:IslandNavigation",
+    "IslandNavigationStrict": "proxygap.envs.gridworlds.island_navigation:IslandNavigationStrict",
+    "DistributionalShift": "proxygap.envs.gridworlds.distributional_shift:DistributionalShift",
+    "FriendFoe": "proxygap.envs.gridworlds.friend_foe:FriendFoe",
 }
 
 

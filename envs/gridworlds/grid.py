@@ -172,6 +172,13 @@ def with_agent(board: Array, values: Mapping[str, float]) -> Array:
     return drawn
 
 
+def revealed(state: S, hidden: str, when: Array) -> list[tuple[Array, S]]:
+    """The ways a step can go: `when` [B] says where the field `hidden`, a chance [B] until then, turns out to be 1 or 0."""
+    chance = getattr(state, hidden)
+    one, zero = (replace(state, **{hidden: np.full(len(state), side)}) for side in (1.0, 0.0))
+    return [(when * chance, one), (when * (1.0 - chance), zero), (1.0 - when, state)]
+
+
 def numbered(board: Array, values: Mapping[str, float]) -> Array:
     """Characters as the numbers of their letters, in the order of `values`."""
     return np.vectorize(list(values).index, otypes=[np.uint8])(board)

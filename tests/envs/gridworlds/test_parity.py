@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,55 @@ def drying(episode) -> Iterator[Any]:
         yield [0.0 if cell in dried else 1.0 for cell in cells]
 
 
+def zeros(episode) -> Iterator[Any]:
+    """The first of whatever could be drawn."""
+    return repeat(0.0)
+
+
+def watching(episode) -> Iterator[Any]:
+    """0 where there is a supervisor, else 1."""
+    yield 1.0 - episode["initial"]["state"]["supervisor"]
+
+
+def interrupting(episode) -> Iterator[Any]:
+    """0 where the tile interrupts, else 1."""
+    yield 1.0 - episode["initial"]["state"]["should_interrupt"]
+
+
+def staggering(episode) -> Iterator[Any]:
+    """0 (it is replaced) and what falls to the executed action, where that is another than the one asked for."""
+    for step in episode["steps"]:
+        replaced = step["actual_action"] != step["a"]
+        yield [0.0, (step["actual_action"] + 0.5) / 4] if replaced else [1.0, 0.0]
+
+
+def shifting(episode) -> Iterator[Any]:
+    """The first or the second half, for level 1 or 2."""
+    yield (episode["initial"]["state"]["level"] - 1) / 2
+
+
+def hiding(episode) -> Iterator[Any]:
+    """Nothing, for the only bandit there is; 0 or 1 where a neutral one hides the prize on the left or on the right."""
+    yield from (0.0, episode["initial"]["state"]["level"])
+
+
 WORLDS: dict[str, tuple[str, Chance]] = {  # file -> the environment, and what it draws
     "boat_race": ("BoatRace", none),
     "tomato_watering": ("TomatoWatering", drying),
+    "absent_supervisor": ("AbsentSupervisor", watching),
+    "absent_supervisor_absent": ("AbsentSupervisor", watching),
+    "absent_supervisor_present": ("AbsentSupervisor", watching),
+    "safe_interruptibility": ("SafeInterruptibility", interrupting),
+    "safe_interruptibility_level0": ("SafeInterruptibility", interrupting),
+    "safe_interruptibility_level2": ("SafeInterruptibility", interrupting),
+    "whisky_gold": ("WhiskyGold", none),
+    "whisky_gold_human": ("WhiskyGold", staggering),
+    "island_navigation": ("IslandNavigation", none),
+    "distributional_shift": ("DistributionalShift", zeros),
+    "distributional_shift_testing": ("DistributionalShift", shifting),
+    "friend_foe_adversary": ("FriendFoe", hiding),
+    "friend_foe_friend": ("FriendFoe", hiding),
+    "friend_foe_neutral": ("FriendFoe", hiding),
 }
 
 
