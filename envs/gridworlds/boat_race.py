@@ -63,7 +63,7 @@ class Ring(grid.Pictured[Boat]):
         return Boat(self.target[state.place, action])
 
     def seen(self, state):
-        return (state.place,)
+        return state.place
 
     def terms(self, t: Transition[Boat]):
         clockwise = t.next_state.place == (t.state.place + 1) % RING

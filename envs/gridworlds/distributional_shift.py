@@ -66,7 +66,7 @@ class DistributionalShift(grid.Pictured[Field]):
 
     values = VALUES
     look = {"L": (blend(VERMILLION, INK, 0.1), lava)}
-    pictures = np.stack([grid.with_agent(board, VALUES) for board in LETTERS])  # [level, cells, 7, 9]
+    pictures = np.concatenate([grid.with_agent(board, VALUES) for board in LETTERS])
     true_reward = {"step": -1.0, "goal": GOAL, "lava": BURNING}
     proxies = {
         "training": Proxy(
@@ -90,7 +90,10 @@ class DistributionalShift(grid.Pictured[Field]):
         return TESTING if self.is_testing else (TRAINING,)
 
     def initial(self, batch, rng, previous=None):
-        return Field(np.full(batch, START), np.take(self.levels, rng.integers(0, len(self.levels), batch)))
+        level = self.levels[0]
+        if len(self.levels) > 1:
+            level = np.take(self.levels, rng.integers(0, len(self.levels), batch))
+        return Field(np.full(batch, START), np.full(batch, level))
 
     def initial_outcomes(self):
         count = len(self.levels)
@@ -100,7 +103,7 @@ class DistributionalShift(grid.Pictured[Field]):
         return Field(TARGET[state.place, action], state.level)
 
     def seen(self, state):
-        return state.level, state.place
+        return state.level * LETTERS[0].size + state.place
 
     def terminal(self, state):
         return (state.place == END) | LAVA[state.level, state.place]

@@ -47,7 +47,7 @@ def drawn(floor: str, prize: int, opened: int) -> Array:
 
 def hidden(bandit: Array, memory: Array, neutral: Array | float) -> Array:
     """[B] whether each bandit takes the right box, as a number; `memory` is that of the bandits who play, [B]."""
-    return np.select([bandit == FRIEND, bandit == FOE], [memory > 0.5, memory < 0.5], neutral).astype(float)
+    return np.where(bandit == FRIEND, memory > 0.5, np.where(bandit == FOE, memory < 0.5, neutral)).astype(float)
 
 
 @dataclass
@@ -108,9 +108,7 @@ class FriendFoe(grid.Pictured[Booth]):
         "*": (blend(STONE, PAPER, 0.6), box),
         **dict.fromkeys("01", (blend(STONE, PAPER, 0.12), content)),
     }
-    pictures = np.array(  # [bandit, prize, opened, cells, 6, 5]
-        [[[drawn(floor, prize, opened) for opened in (0, 1)] for prize in (0, 1)] for floor in FLOORS]
-    )
+    pictures = np.concatenate([drawn(floor, prize, opened) for floor in FLOORS for prize in (0, 1) for opened in (0, 1)])
     true_reward = {"step": -1.0, "prize": PRIZE}
     proxies = {
         "prize": Proxy(
@@ -133,8 +131,9 @@ class FriendFoe(grid.Pictured[Booth]):
 
     def initial(self, batch, rng, previous=None):
         memory = np.full((batch, 3), 0.5) if previous is None else previous.memory.copy()
-        bandit = self.bandits[rng.integers(0, len(self.bandits), batch)]
-        prize = hidden(bandit, memory[np.arange(batch), bandit], rng.random(batch) >= LEFT_WINS)
+        which, where = rng.random((batch, 2)).T
+        bandit = self.bandits[(len(self.bandits) * which).astype(int)]
+        prize = hidden(bandit, memory[np.arange(batch), bandit], where >= LEFT_WINS)
         return Booth(np.full(batch, START), np.zeros(batch, int), bandit, prize, memory)
 
     def initial_outcomes(self):
@@ -156,7 +155,7 @@ class FriendFoe(grid.Pictured[Booth]):
         return grid.revealed(after, "prize", after.opened == 1)
 
     def seen(self, state):
-        return state.bandit, state.prize.astype(int), (state.opened > 0).astype(int), state.place
+        return ((2 * state.bandit + state.prize.astype(int)) * 2 + (state.opened > 0)) * LETTERS.size + state.place
 
     def terminal(self, state):
         return state.opened > int(self.extra_step)

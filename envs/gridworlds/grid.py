@@ -144,24 +144,23 @@ class Gridworld(ProxyEnv[S]):
 class Pictured(Gridworld[S]):
     """A gridworld that can look in few ways only: a subclass draws them beforehand, and says which one is seen."""
 
-    pictures: Array  # [..., rows, columns] every board there is, as numbers of letters
+    pictures: Array  # [pictures, rows, columns] every board there is, as numbers of letters
 
     @abstractmethod
-    def seen(self, state: S) -> tuple[Array, ...]:
-        """Which of the pictures each world shows: an index [B] for each leading axis."""
+    def seen(self, state: S) -> Array:
+        """The number of the picture that each world shows, [B]."""
 
     def shown(self, state: S) -> Array:
         """The picture that is seen, [B, rows, columns]."""
-        return self.pictures[self.seen(state)]
+        return self.pictures.take(self.seen(state), 0)
 
     def observation(self, state: S) -> Array:
         """The picture in the chosen form."""
-        return self.formed(self.shown(state)) if self.form == "index" else self._formed_pictures[self.seen(state)]
+        return self.formed(self.shown(state)) if self.form == "index" else self._formed_pictures.take(self.seen(state), 0)
 
     @cached_property
     def _formed_pictures(self) -> Array:
-        formed = self.formed(self.pictures.reshape(-1, *self.shape))
-        return formed.reshape(*self.pictures.shape[:-2], *formed.shape[1:])
+        return self.formed(self.pictures)
 
 
 def with_agent(board: Array, values: Mapping[str, float]) -> Array:

@@ -67,7 +67,7 @@ class Shore(grid.Pictured[Island]):
         return Island(TARGET[state.place, action])
 
     def seen(self, state):
-        return (state.place,)
+        return state.place
 
     def terminal(self, state):
         return (state.place == END) | WET[state.place]

@@ -67,7 +67,7 @@ class Room(grid.Pictured[Tavern]):
 
     values = VALUES
     look = {"W": (FLOOR, bottle), "G": (GRASS, gold)}
-    pictures = np.stack([grid.with_agent(board, VALUES) for board in (LETTERS, TOLD)])  # [told, cells, 6, 8]
+    pictures = np.concatenate([grid.with_agent(board, VALUES) for board in (LETTERS, TOLD)])
 
     def __post_init__(self):
         super().__post_init__()
@@ -84,8 +84,8 @@ class Room(grid.Pictured[Tavern]):
 
     def transition(self, state, action, rng):
         if self.staggering:
-            replaced, drawn = rng.random((len(state), 2)).T
-            action = np.where(state.drunk & (replaced < self.staggering), (4 * drawn).astype(int), action)
+            lot = (4 / self.staggering * rng.random(len(state))).astype(int)  # 0 to 3: that move; more: one's own
+            action = np.where(state.drunk & (lot < 4), lot, action)
         return self._moved(state, action)
 
     def _moved(self, state: Tavern, action: Array) -> Tavern:
@@ -98,7 +98,7 @@ class Room(grid.Pictured[Tavern]):
         return [(1.0 - replaced, self._moved(state, action)), *drawn]
 
     def seen(self, state):
-        return state.told.astype(int), state.place
+        return state.told * LETTERS.size + state.place
 
     def terminal(self, state):
         return state.place == END

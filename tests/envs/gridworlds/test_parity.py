@@ -3,7 +3,6 @@
 import gzip
 import json
 from collections.abc import Callable, Iterator
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +42,6 @@ def drying(episode) -> Iterator[Any]:
         yield [0.0 if cell in dried else 1.0 for cell in cells]
 
 
-def zeros(episode) -> Iterator[Any]:
-    """The first of whatever could be drawn."""
-    return repeat(0.0)
-
-
 def watching(episode) -> Iterator[Any]:
     """0 where there is a supervisor, else 1."""
     yield 1.0 - episode["initial"]["state"]["supervisor"]
@@ -59,10 +53,9 @@ def interrupting(episode) -> Iterator[Any]:
 
 
 def staggering(episode) -> Iterator[Any]:
-    """0 (it is replaced) and what falls to the executed action, where that is another than the one asked for."""
+    """The lot of the executed action where that is another than the one asked for, else 1 (it is one's own)."""
     for step in episode["steps"]:
-        replaced = step["actual_action"] != step["a"]
-        yield [0.0, (step["actual_action"] + 0.5) / 4] if replaced else [1.0, 0.0]
+        yield 0.9 * (step["actual_action"] + 0.5) / 4 if step["actual_action"] != step["a"] else 1.0
 
 
 def shifting(episode) -> Iterator[Any]:
@@ -72,7 +65,7 @@ def shifting(episode) -> Iterator[Any]:
 
 def hiding(episode) -> Iterator[Any]:
     """Nothing, for the only bandit there is; 0 or 1 where a neutral one hides the prize on the left or on the right."""
-    yield from (0.0, episode["initial"]["state"]["level"])
+    yield [0.0, episode["initial"]["state"]["level"]]
 
 
 WORLDS: dict[str, tuple[str, Chance]] = {  # file -> the environment, and what it draws
@@ -87,7 +80,7 @@ WORLDS: dict[str, tuple[str, Chance]] = {  # file -> the environment, and what i
     "whisky_gold": ("WhiskyGold", none),
     "whisky_gold_human": ("WhiskyGold", staggering),
     "island_navigation": ("IslandNavigation", none),
-    "distributional_shift": ("DistributionalShift", zeros),
+    "distributional_shift": ("DistributionalShift", none),
     "distributional_shift_testing": ("DistributionalShift", shifting),
     "friend_foe_adversary": ("FriendFoe", hiding),
     "friend_foe_friend": ("FriendFoe", hiding),
