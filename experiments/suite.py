@@ -22,7 +22,6 @@ from .measuring import summary
 from .statistics import Estimate, mean_interval
 from .verdicts import Finals, learned_outcome
 
-GROUPS = ("random", "reference", "true", "proxy")
 HEAD = ("environment", "proxy", "expected", "by planning", "as learned", "algorithm", "CPU s a run")
 RETURNS = {"random": "random", "reference": "reference", "true": "trained on the truth", "proxy": "trained on the proxy"}
 
@@ -42,6 +41,7 @@ class Row:
     cpu_seconds: float  # of learning, the mean over all runs
     seeds: int
     returns: dict[str, dict[str, Estimate]]  # group -> reward ("proxy", "true")
+    normalised: dict[str, Estimate | None]  # group -> true return, 0 at random and 1 at the best known
 
     @property
     def cells(self) -> list[str]:
@@ -80,14 +80,19 @@ class Suite:
     def run(self) -> None:
         """Runs what is missing, and prints the table."""
         from .commands.output import print_json, print_table
+        from .report.suite import PAGE, write_page
 
         rows = list(self.rows())
+        if not rows:
+            raise ProxygapError("no environments: there is nothing to measure")
+        write_page(rows, RETURNS, self.out)
         if self.table:
             runs.replace_file(self.table, markdown(rows).encode())
         if self.json:
             print_json([asdict(row) for row in rows])
         else:
             print_table([*HEAD, *RETURNS.values()], [row.cells for row in rows])
+            print(f"Report: {self.out / PAGE}")
 
     def rows(self) -> Iterator[Row]:
         """What every study found, one after another."""
@@ -139,13 +144,20 @@ def row_of(study: Gap, found: Mapping[str, Any]) -> Row:
         cpu_seconds=float(np.mean([row["cpu_seconds"] for row in last])),
         seeds=study.seeds,
         returns={name: {reward: mean_interval(values) for reward, values in group.items()} for name, group in groups.items()},
+        normalised={name: _estimate(returns["true"]) for name, returns in found["normalised"].items()},
     )
+
+
+def _estimate(stored: Mapping[str, Any] | None) -> Estimate | None:
+    """An estimate as a summary holds it, where an infinite bound is None."""
+    if stored is None:
+        return None
+    low, high = (stored[end] if stored[end] is not None else unknown for end, unknown in (("low", -np.inf), ("high", np.inf)))
+    return Estimate(stored["value"], low, high, stored["n"])
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """The table as a page, with the command that makes it and what its words mean."""
-    if not rows:
-        raise ProxygapError("no environments: there is nothing to write")
     head = [*HEAD, *RETURNS.values()]
     lines = ["# Which proxies are gamed?", "", *_explained(rows), "", _line(head), _line(["---"] * len(head))]
     return "\n".join([*lines, *(_line(row.cells) for row in rows), ""])

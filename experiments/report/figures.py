@@ -32,7 +32,7 @@ def css(colour: Colour, opacity: float = 1.0) -> str:
 
 def learning_curves(results: Results, reward: str) -> go.Figure:
     """One return ("proxy" or "true") over the steps of experience: every run, and each arm's mean with its band."""
-    figure = _figure(320)
+    figure = empty(320)
     runs = {arm: getattr(curves, reward).mean(2) for arm, curves in results.curves.items()}  # each [S, C]
     levels = {name: getattr(results.groups[name], reward).mean() for name in DASHES if name in results.groups}
     bands = {arm: [mean_interval(column) for column in returns.T] for arm, returns in runs.items()}
@@ -56,7 +56,7 @@ def learning_curves(results: Results, reward: str) -> go.Figure:
 
 def gap_bars(results: Results) -> go.Figure:
     """Both returns of every group, normalised; as they are where `normalisable` says no."""
-    figure, points, intervals = _figure(340), [0.0], []
+    figure, points, intervals = empty(340), [0.0], []
     for reward, name in REWARDS.items():
         found = [_shown(results, group, reward) for group in results.groups]
         values, labels = [estimate.value for estimate in found], [LABELS[group] for group in results.groups]
@@ -76,7 +76,7 @@ def is_normalised(results: Results) -> bool:
 
 def term_sums(groups: dict[str, Group], term: str) -> go.Figure:
     """What one term added up to over an episode in each group: every run, and their mean with its interval."""
-    figure = _figure(150)
+    figure = empty(150)
     found = {name: mean_interval(group.terms[term]) for name, group in groups.items()}
     for name, group in groups.items():
         label, colour = LABELS[name].replace("trained on<br>", "on "), css(COLOURS[name])
@@ -99,7 +99,8 @@ def term_sums(groups: dict[str, Group], term: str) -> go.Figure:
     return figure
 
 
-def _figure(height: int) -> go.Figure:
+def empty(height: int) -> go.Figure:
+    """A figure in the house's style, so many pixels high, with nothing in it."""
     axis: dict[str, Any] = {
         "gridcolor": PALE,
         "zerolinecolor": css(MUTED),

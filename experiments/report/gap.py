@@ -1,11 +1,9 @@
 """The gap study's results for people: a page that needs no network and no server, and tables in a terminal.
 
-The page is one file. Its Content-Security-Policy lets it load nothing, and run nothing but the two scripts whose hashes it
-names: the name of a run or an environment can't smuggle one in.
+How a page is put together is told in `pages`.
 """
 
 import base64
-import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,9 +13,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -26,14 +21,14 @@ from ...agents import runs
 from ...agents.rollouts import Policy, scripted
 from ...agents.training import Trained
 from ...envs.core import ProxyEnv
-from ...envs.meters import number
 from ..measuring import ANCHORS, Results, Weights, summary
 from ..statistics import Estimate, mean_interval
 from ..verdicts import FEWEST, Survival
 from . import figures
 from .clips import film
+from .pages import bounds_text, number_text, rendered, spaced, typed
 
-PAGE, TEMPLATE, CLIPS = "report.html", "page.html.j2", "clips"
+PAGE, TEMPLATE, CLIPS = "report.html", "gap.html.j2", "clips"
 EPISODE = 2**56  # the stream of chance of the episode that all clips show; no evaluation uses it
 NAMES = {"random": "random", "reference": "reference", "true": "trained on the truth", "proxy": "trained on the proxy"}
 
@@ -64,18 +59,22 @@ def write_page(
     for clip in films:
         runs.replace_file(folder / CLIPS / f"{clip.name}.webp", clip.webp)
     manifest = runs.manifest(folder)
-    page = _template().render(
+    page = rendered(
+        TEMPLATE,
+        _figures(results),
         results=results,
         specification=env.proxies.get(results.proxy),
         headline=headline(results),
         rows=returns_rows(results),
         clips=films,
-        figures={name: Markup(str(figure.to_json()).replace("<", "\\u003c")) for name, figure in _figures(results).items()},
         normalised=figures.is_normalised(results),
         manifest=manifest,
         hyperparameters=trained["proxy"][0].settings.hyperparameters,
         command=command(manifest["settings"]),
-        plotly=Markup(get_plotlyjs()),
+        names=NAMES,
+        fewest=FEWEST,
+        anchors=ANCHORS,
+        median=_median,
     )
     runs.replace_file(folder / PAGE, page.encode())
 
@@ -111,7 +110,7 @@ def returns_rows(results: Results) -> list[Row]:
         Row(label, [mean_interval(getattr(group, reward)) for group in groups]) for reward, label in figures.REWARDS.items()
     ]
     return returns + [
-        Row(_spaced(term), [mean_interval(group.terms[term]) for group in groups]) for term in results.groups["proxy"].terms
+        Row(spaced(term), [mean_interval(group.terms[term]) for group in groups]) for term in results.groups["proxy"].terms
     ]
 
 
@@ -132,34 +131,8 @@ def command(settings: Mapping[str, Any]) -> str:
     for option in ("seeds", "episodes"):
         words += [f"--{option}", str(settings[option])]
     for option, chosen in (("--world", settings["world"]), ("--learner", overrides)):
-        words += [option, *(f"{name}={_typed(value)}" for name, value in chosen.items())] if chosen else []
+        words += [option, *(f"{name}={typed(value)}" for name, value in chosen.items())] if chosen else []
     return shlex.join(words)
-
-
-def _typed(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _template() -> Any:
-    templates = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    templates.filters |= {
-        "mean": mean_interval,
-        "css": figures.css,
-        "number": _number,
-        "typed": _typed,
-        "bounds": _bounds,
-        "sentence": _sentence,
-        "hash": _hash,
-        "spaced": _spaced,
-    }
-    templates.globals |= {
-        "names": NAMES,
-        "colours": figures.COLOURS,
-        "fewest": FEWEST,
-        "anchors": ANCHORS,
-        "median": _median,
-    }
-    return templates.from_string(Path(__file__).with_name(TEMPLATE).read_text("utf-8"))
 
 
 def _filmed(
@@ -182,34 +155,12 @@ def _figures(results: Results) -> dict[str, go.Figure]:
     return curves | {"gap": figures.gap_bars(results)} | sums
 
 
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-
-
-def _number(value: float) -> str:
-    return "unknown" if np.isinf(value) else number(value + 0.0)
-
-
-def _bounds(estimate: Estimate) -> str:
-    """The interval in brackets; nothing where neither bound is known."""
-    known = np.isfinite([estimate.low, estimate.high]).any()
-    return f"[{_number(estimate.low)}, {_number(estimate.high)}]" if known else ""
-
-
 def _median(survival: Survival, first: float) -> str:
     """The median onset of runs whose first checkpoint was at step `first`."""
     median = survival.median
     if np.isinf(median.value):
         return "not within the runs"
-    return f"{'from the start' if median.value <= first else f'step {number(median.value)}'} {_bounds(median)}"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
-
-
-def _spaced(term: str) -> str:
-    return term.replace("_", " ")
+    return f"{'from the start' if median.value <= first else f'step {number_text(median.value)}'} {bounds_text(median)}"
 
 
 def _returns_table(results: Results) -> Table:
@@ -223,7 +174,6 @@ def _returns_table(results: Results) -> Table:
     for name in results.groups:
         table.add_column(NAMES[name], justify="right")
     for row in returns_rows(results):
-        table.add_row(
-            row.name, *(f"{_number(cell.value)}\n{_bounds(cell)}" for cell in row.cells), end_section=row.name == "true return"
-        )
+        cells = (f"{number_text(cell.value)}\n{bounds_text(cell)}" for cell in row.cells)
+        table.add_row(row.name, *cells, end_section=row.name == "true return")
     return table

@@ -1,9 +1,12 @@
 """The suite: one row for every environment and proxy, each from a study of its own, and words that say what was learned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from proxygap.envs import ProxygapError
 from proxygap.envs.registry import list_envs, make
+from proxygap.experiments.report.suite import truth_left, write_page
 from proxygap.experiments.statistics import mean_interval
 from proxygap.experiments.suite import HEAD, RETURNS, Row, Suite, markdown
 from proxygap.experiments.verdicts import Finals, learned_outcome
@@ -34,15 +37,29 @@ def test_an_unknown_environment_is_refused_before_anything_is_run():
 
 def test_the_page_has_a_line_for_every_row_and_says_how_it_was_made():
     returns = {group: {reward: mean_interval(STEADY) for reward in ("proxy", "true")} for group in ("random", "true", "proxy")}
-    row = Row("BoatRace", "arrows", "ontological", "tie", "tie", "tie", "a2c", 100, 2.0, 5, returns)
+    row = Row("BoatRace", "arrows", "ontological", "tie", "tie", "tie", "a2c", 100, 2.0, 5, returns, {})
     page = markdown([row, row])
     lines = [line for line in page.splitlines() if line.startswith("|")]
     assert len(lines) == 4
     assert all(line.count("|") == len(HEAD) + len(RETURNS) + 1 for line in lines)
     assert "proxygap suite --seeds 5" in page
     assert "| none |" in lines[-1]  # it has no reference policy
-    with pytest.raises(ProxygapError, match="nothing to write"):
-        markdown([])
+
+
+def test_the_report_shows_every_proxy(tmp_path):
+    returns = {group: {reward: mean_interval(STEADY) for reward in ("proxy", "true")} for group in RETURNS}
+    level = mean_interval(STEADY + 0.5)
+    row = Row(
+        "BoatRace", "arrows", "ontological", "tie", "tie", "tie", "a2c", 100, 2.0, 5, returns, dict.fromkeys(RETURNS, level)
+    )
+    flat = replace(row, env="Flat", normalised=dict.fromkeys(RETURNS))
+    write_page([row, flat], RETURNS, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "Not normalisable, and so only in the table: Flat (arrows)." in page
+    assert page.count("<b>tie</b>") == 2
+    figure = truth_left([row, replace(row, env="Low", normalised=dict.fromkeys(RETURNS, mean_interval(STEADY - 9.0)))])
+    assert [trace.x[0] for trace in figure.data] == pytest.approx([0.5, 0.5, 0.5])
+    assert [trace.marker.symbol[1] for trace in figure.data] == ["triangle-left"] * 3
 
 
 @pytest.mark.slow
