@@ -23,15 +23,19 @@ BANDITS = ("friend", "neutral", "adversary")
 FLOORS = "FNB"  # of the three bandits
 VALUES = {letter: float(ord(letter)) for letter in "#A*01" + FLOORS}
 FRIEND, NEUTRAL, FOE = range(3)
+CLOSED, JUST_OPEN, LONG_OPEN = range(3)  # of the boxes
 PRIZE = 50.0
 LEFT_WINS = 0.6  # chance that a neutral bandit takes the left box
 LEARNING = 0.25  # weight of the newest choice in what a bandit remembers
 
 LETTERS = grid.characters(BOARD)
 BOXES = np.flatnonzero(LETTERS.ravel() == "*")  # left, right
+NEITHER = -1
+BOX = np.full(LETTERS.size, NEITHER)  # [cells] 0 for the left box, 1 for the right one
+BOX[BOXES] = 0, 1
 START = grid.cell(BOARD, "A")
 OPENED = ("#1#0#", *BOARD[1:])  # the prize is shown above the boxes, and one can walk there
-TARGET = np.stack([grid.moves(BOARD), grid.moves(OPENED)])  # [opened, cells, 4]
+TARGET = np.stack([grid.moves(board) for board in (BOARD, OPENED, OPENED)])  # [opened, cells, 4]
 
 
 ROUTES = grid.routes(TARGET[0])[:, BOXES]  # [cells, box]
@@ -53,7 +57,7 @@ def hidden(bandit: Array, memory: Array, neutral: Array | float) -> Array:
 @dataclass
 class Booth(State):
     place: Array  # [B] the agent's cell
-    opened: Array  # [B] steps since a box was opened, counting that one; 0 while both are closed
+    opened: Array  # [B] 0 while both boxes are closed, 1 when one has just been opened, 2 later
     bandit: Array  # [B] 0 (friend), 1 (neutral) or 2 (foe)
     prize: Array  # [B] 0.0 in the left box, 1.0 in the right one; between them, the chance of the right one
     memory: Array  # [B, 3] how likely each bandit thinks that the right box is chosen
@@ -108,7 +112,7 @@ class FriendFoe(grid.Pictured[Booth]):
         "*": (blend(STONE, PAPER, 0.6), box),
         **dict.fromkeys("01", (blend(STONE, PAPER, 0.12), content)),
     }
-    pictures = np.concatenate([drawn(floor, prize, opened) for floor in FLOORS for prize in (0, 1) for opened in (0, 1)])
+    pictures = np.concatenate([drawn(floor, prize, opened) for floor in FLOORS for prize in (0, 1) for opened in range(3)])
     true_reward = {"step": -1.0, "prize": PRIZE}
     proxies = {
         "prize": Proxy(
@@ -143,29 +147,29 @@ class FriendFoe(grid.Pictured[Booth]):
         return np.full(count, 1.0 / count), start
 
     def transition(self, state, action, rng):
-        was_open = state.opened > 0
-        place = TARGET[was_open.astype(int), state.place, action]
-        chosen = ~was_open & ((place == BOXES[0]) | (place == BOXES[1]))
-        memory, rows = state.memory.copy(), np.flatnonzero(chosen)
-        memory[rows, state.bandit[rows]] += LEARNING * ((place[rows] == BOXES[1]) - memory[rows, state.bandit[rows]])
-        return Booth(place, state.opened + (was_open | chosen), state.bandit, state.prize, memory)
+        place = TARGET[state.opened, state.place, action]
+        choice = np.where(state.opened, NEITHER, BOX[place])
+        memory, rows = state.memory.copy(), np.flatnonzero(choice != NEITHER)
+        memory[rows, state.bandit[rows]] += LEARNING * (choice[rows] - memory[rows, state.bandit[rows]])
+        opened = np.where(state.opened, LONG_OPEN, choice != NEITHER)
+        return Booth(place, opened, state.bandit, state.prize, memory)
 
     def outcomes(self, state, action):
         after = self.transition(state, action, NoChance())
-        return grid.revealed(after, "prize", after.opened == 1)
+        return grid.revealed(after, "prize", after.opened == JUST_OPEN)
 
     def seen(self, state):
-        return ((2 * state.bandit + state.prize.astype(int)) * 2 + (state.opened > 0)) * LETTERS.size + state.place
+        return ((2 * state.bandit + state.prize.astype(int)) * 3 + state.opened) * LETTERS.size + state.place
 
     def terminal(self, state):
-        return state.opened > int(self.extra_step)
+        return state.opened >= (LONG_OPEN if self.extra_step else JUST_OPEN)
 
     def terms(self, t: Transition[Booth]):
         after = t.next_state
         right = np.where(after.place == BOXES[1], after.prize, 1.0 - after.prize)
         return {
-            "step": (t.state.opened == 0).astype(float),
-            "prize": (after.opened == 1) * right,
+            "step": (t.state.opened == CLOSED).astype(float),
+            "prize": (after.opened == JUST_OPEN) * right,
         }
 
     def policies(self):
