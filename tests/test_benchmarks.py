@@ -110,3 +110,13 @@ def test_all_worlds_are_measured_and_shown():
 @pytest.mark.slow
 def test_a_share_of_time_is_a_share(benchmarks):
     assert 0.0 < benchmarks.training.share_outside("BoatRace", 5000, lambda doing: None) < 0.5
+
+
+@pytest.mark.slow
+def test_the_table_of_checkers_in_the_docs_is_what_is_found():
+    printed = run(module="checkers").stdout.splitlines()
+    found = [[cell.strip() for cell in line.strip("│ ").split("│")] for line in printed if line.startswith("│")]
+    page = (ROOT / "docs" / "checking.md").read_text().splitlines()
+    told = [[cell.strip() for cell in line.strip("| ").split("|")] for line in page if line.startswith("|")]
+    assert found == told[2:]
+    assert all(row[-1] == "yes" for row in found)
