@@ -33,6 +33,7 @@ OURS = {
     "IslandNavigationStrict": "proxygap.envs.gridworlds.island_navigation:IslandNavigationStrict",
     "DistributionalShift": "proxygap.envs.gridworlds.distributional_shift:DistributionalShift",
     "FriendFoe": "proxygap.envs.gridworlds.friend_foe:FriendFoe",
+    "KeysAndCoins": "proxygap.envs.gridworlds.keys_and_coins:KeysAndCoins",
 }
 
 
