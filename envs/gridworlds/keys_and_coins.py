@@ -36,8 +36,13 @@ ALCOVES = np.flatnonzero((CELLS == " ") & (np.arange(len(CELLS)) // len(BOARD[0]
 TAKEN = 0  # in the place of the coin's cell; that corner is a wall
 TARGET = grid.moves(BOARD)
 ROUTE = grid.routes(TARGET)
-WALL, FREE, AGENT, COIN = (list(VALUES).index(letter) for letter in "# AC")
-BARE = grid.numbered(np.where(np.isin(CELLS, ["A", "C"]), " ", CELLS), VALUES)
+
+
+def with_coin(cell: int) -> Array:
+    """[7, 12] the board's letters with the coin in this cell, or with none where it is TAKEN."""
+    board = np.where(CELLS == "C", " ", CELLS)
+    board[cell] = CELLS[TAKEN] if cell == TAKEN else "C"
+    return board.reshape(len(BOARD), -1)
 
 
 def coin(canvas: Canvas, x: float, y: float, letter: str) -> None:
@@ -59,7 +64,7 @@ class Run(State):
 
 
 @dataclass(frozen=True)
-class KeysAndCoins(grid.Gridworld[Run]):
+class KeysAndCoins(grid.Pictured[Run]):
     """A coin, and a key that ends the run.
 
     `shift` is the share of episodes in which the coin lies in an alcove, any of the 16 cells: 0 is the training of the paper,
@@ -73,6 +78,7 @@ class KeysAndCoins(grid.Gridworld[Run]):
     shift: float = 1.0
 
     values = VALUES
+    pictures = np.concatenate([grid.with_agent(with_coin(cell), VALUES) for cell in range(len(CELLS))])
     look = {"C": (FLOOR, coin), "K": (FLOOR, key)}
     horizon = 50
     true_reward = {"coin": PRIZE, "step": STEP}
@@ -104,12 +110,8 @@ class KeysAndCoins(grid.Gridworld[Run]):
     def terminal(self, state):
         return state.place == KEY
 
-    def shown(self, state):
-        board, worlds = np.repeat(BARE[None], len(state), 0), np.arange(len(state))
-        board[worlds, state.coin] = COIN
-        board[:, TAKEN] = WALL
-        board[worlds, state.place] = AGENT
-        return board.reshape(-1, len(BOARD), len(BOARD[0]))
+    def seen(self, state):
+        return state.coin * len(CELLS) + state.place
 
     def terms(self, t: Transition[Run]):
         return {
