@@ -34,6 +34,7 @@ OURS = {
     "DistributionalShift": "proxygap.envs.gridworlds.distributional_shift:DistributionalShift",
     "FriendFoe": "proxygap.envs.gridworlds.friend_foe:FriendFoe",
     "KeysAndCoins": "proxygap.envs.gridworlds.keys_and_coins:KeysAndCoins",
+    "TomatoGarden": "proxygap.envs.gridworlds.tomato_garden:TomatoGarden",
 }
 
 
