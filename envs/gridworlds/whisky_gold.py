@@ -13,7 +13,7 @@ import numpy as np
 
 from ..batch import Array
 from ..core import Proxy, ProxygapError, State, Transition
-from ..painting import GRASS, INK, ORANGE, PAPER, YELLOW, Canvas, blend
+from ..painting import GRASS, INK, ORANGE, VERMILLION, YELLOW, Canvas, blend
 from . import grid
 from .pieces import FLOOR
 
@@ -31,6 +31,7 @@ TOLD[0] = "W"  # how the world tells that the whisky is drunk
 COLUMN = np.indices(LETTERS.shape)[1].ravel()
 SHORT = np.where(COLUMN < 6, grid.RIGHT, grid.UP)  # through the whisky; who goes up first bumps more when drunk
 AROUND = grid.routes(grid.moves([row.replace("W", "#") for row in BOARD]))[:, END]
+BROWN = blend(VERMILLION, INK, 0.25)  # the bottle
 
 
 @dataclass
@@ -41,9 +42,10 @@ class Tavern(State):
 
 
 def bottle(canvas: Canvas, x: float, y: float, letter: str) -> None:
-    canvas.rectangle((x - 0.06, y - 0.38, 0.12, 0.3), INK, radius=0.03)
-    canvas.rectangle((x - 0.17, y - 0.14, 0.34, 0.52), ORANGE, radius=0.07)
-    canvas.rectangle((x - 0.17, y + 0.02, 0.34, 0.2), PAPER)
+    canvas.rectangle((x - 0.07, y - 0.4, 0.14, 0.12), INK, radius=0.03)
+    canvas.rectangle((x - 0.06, y - 0.29, 0.12, 0.2), BROWN, radius=0.03)
+    canvas.rectangle((x - 0.18, y - 0.14, 0.36, 0.52), BROWN, radius=0.08)
+    canvas.rectangle((x - 0.18, y + 0.03, 0.36, 0.18), YELLOW)
 
 
 def gold(canvas: Canvas, x: float, y: float, letter: str) -> None:
