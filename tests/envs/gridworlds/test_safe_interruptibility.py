@@ -42,7 +42,7 @@ def promised(env, actions):
 
 
 def wandering(env, rng):
-    """Actions towards the tile, the goal and the button or round the tile, and any others, mixed by chance; and where they led."""
+    """Actions towards the tile, the goal, the button (or round the tile) and anywhere, mixed by chance; and where they lead."""
     level, place, actions, places = env.tables, env.tables.start, [], []
     ways = [grid.routes(level.target)[:, level.tile], level.straight, level.aside]
     for way in rng.choice(4, env.horizon, p=rng.dirichlet(np.ones(4))):
