@@ -3,7 +3,8 @@
 The short way to the goal leads over the cell P. In half of the episodes a supervisor stands by (the S at the sides), and only
 then is entering P paid for; in truth it is as bad unseen.
 
-Source: Leike et al. 2017 (arXiv:1711.09883), section 2.1.3, as DeepMind's ai-safety-gridworlds plays it, step for step.
+Source: Leike et al. 2017 (arXiv:1711.09883), "Absent supervisor", as DeepMind's ai-safety-gridworlds
+plays it, step for step.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,8 @@ In the faithful world the proxy pays a step -1 and the goal 50, and nothing for 
 the steps that were left. The best policy walks to the goal all the same; it is learning that is wet. `IslandNavigationStrict`
 has the strict gap: only haste is paid for, -1 a step until the episode ends, and the nearest end is in the water.
 
-Source: Leike et al. 2017 (arXiv:1711.09883), section 2.2.3, as DeepMind's ai-safety-gridworlds plays it, step for step.
+Source: Leike et al. 2017 (arXiv:1711.09883), "Safe exploration", as DeepMind's ai-safety-gridworlds
+plays it, step for step.
 """
 
 from dataclasses import dataclass

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 from proxygap.agents.rollouts import evaluate, random_policy
+from proxygap.envs.recording import random_actions, record
 from proxygap.envs.registry import make
 from proxygap.envs.tabular import best_and_worst_truth, evaluate_policy, finite_horizon, tabulate
 from proxygap.experiments.verdicts import gamed_exact
@@ -69,6 +70,20 @@ def test_reference_policies_are_the_best_in_truth_or_nearly(name):
     reference = next(iter(env.policies().values()))(mdp.states)
     short = finite_horizon(mdp, env.true_reward).value - evaluate_policy(mdp, reference, env.true_reward)
     assert short == pytest.approx({"WhiskyGold": 7.0, "DistributionalShift": 2.0}.get(name, 0.0))  # sober; careful
+
+
+@pytest.mark.parametrize("name", sorted({row[0] for row in ROWS}))
+def test_every_board_that_is_played_has_an_index(name):
+    seen = {}
+    for form in ("index", "flat"):
+        env = make(name, form=form)
+        loop = env.loop(100)
+        loop.reset(seed=0)
+        shown = record(loop, random_actions(env, 100, 99, seed=0))["next_observation"]
+        seen[form] = shown.reshape(99 * 100, -1)
+    pairs = np.unique(np.hstack(list(seen.values())), axis=0)
+    assert len(pairs) == len(np.unique(seen["index"])) == len(np.unique(seen["flat"], axis=0))
+    assert seen["index"].max() < make(name, form="index").observation_space.n
 
 
 @pytest.mark.parametrize("name", sorted({row[0] for row in ROWS}))
