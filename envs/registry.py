@@ -34,7 +34,14 @@ OURS = {
     "DistributionalShift": "proxygap.envs.gridworlds.distributional_shift:DistributionalShift",
     "FriendFoe": "proxygap.envs.gridworlds.friend_foe:FriendFoe",
     "KeysAndCoins": "proxygap.envs.gridworlds.keys_and_coins:KeysAndCoins",
+    "CameraDropbox": "proxygap.envs.gridworlds.camera_dropbox:CameraDropbox",
     "TomatoGarden": "proxygap.envs.gridworlds.tomato_garden:TomatoGarden",
+    "VaseRoom": "proxygap.envs.gridworlds.vase_room:VaseRoom",
+    "SensorLab": "proxygap.envs.gridworlds.sensor_lab:SensorLab",
+    "Recommender": "proxygap.envs.recommender:Recommender",
+    "LongTailDrive": "proxygap.envs.long_tail_drive:LongTailDrive",
+    "GoldBandit": "proxygap.envs.gold_bandit:GoldBandit",
+    "Pandemic": "proxygap.envs.pandemic:Pandemic",
 }
 
 
