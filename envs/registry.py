@@ -42,27 +42,40 @@ OURS = {
     "LongTailDrive": "proxygap.envs.long_tail_drive:LongTailDrive",
     "GoldBandit": "proxygap.envs.gold_bandit:GoldBandit",
     "Pandemic": "proxygap.envs.pandemic:Pandemic",
+    "Glucose": "proxygap.envs.glucose:Glucose",
+    "GlucosePan": "proxygap.envs.glucose:GlucosePan",
 }
+
+FOREIGN = {
+    **{f: f"proxygap.envs.foreign_worlds:{f}" for f in ("CartPole", "MountainCar", "Pendulum", "RiverRaid")},
+    **{f: f"proxygap.envs.foreign_worlds:{f}" for f in ("HighwayMerge", "MiniGridLava")},
+    **{f: f"proxygap.envs.foreign_robots:{f}" for f in ("Hopper", "HalfCheetah", "Ant", "Humanoid")},
+}  # of other packages, some of which must be installed first
 
 
 @cache
 def environments() -> dict[str, str]:
-    """Every registered environment's name and where its class is, "module:Class"; ours come first and can't be replaced."""
+    """Every native environment's name and where its class is, "module:Class"; ours come first and can't be replaced."""
     return {point.name: point.value for point in entry_points(group=GROUP)} | OURS
 
 
 def list_envs() -> list[str]:
-    """The names of all registered environments."""
+    """The names of all native environments."""
     return list(environments())
+
+
+def known_environments() -> dict[str, str]:
+    """All that have a name: the native environments and the foreign ones, whether or not their packages are installed."""
+    return environments() | FOREIGN
 
 
 def environment_class(name: str) -> Any:
     """The environment class that `name` stands for. Raises ProxygapError with the nearest names if there is none."""
-    places = {_plain(known): place for known, place in environments().items()}
+    places = {_plain(known): place for known, place in known_environments().items()}
     place = name if ":" in name else places.get(_plain(re.sub(r"^proxygap/|-v0$", "", name)))
     if place is None:
         near = difflib.get_close_matches(_plain(name), places, n=1)
-        known = ", ".join(environments())
+        known = ", ".join(known_environments())
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ProxygapError(f"no environment {name!r}: {hint}known are {known}; or name one of your own as FILE.py:Class")
     module, _, attribute = place.rpartition(":")
@@ -81,7 +94,7 @@ def make(name: str, **settings: Any) -> ProxyEnv[Any]:
 
 def register_all() -> None:
     """Registers every environment with Gymnasium, as `proxygap/<Name>-v0`, without importing any."""
-    for name in environments():
+    for name in known_environments():
         gymnasium.register(
             f"proxygap/{name}-v0",
             entry_point="proxygap.envs.adapters:make_world",
