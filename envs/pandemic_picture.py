@@ -94,7 +94,8 @@ def draw_curve(canvas: Canvas, ill: Array, known: Array, days: int, due: tuple[i
 
 def draw_regulations(canvas: Canvas, stage: Array, unseen: Array, days: int) -> None:
     """The stage of every day so far, the darker the higher; red where it was raised while hardly anyone was ill."""
-    left, bottom, width, _ = CURVE
+    left, bottom, width, height = CURVE
+    canvas.text("raised with hardly anyone ill", (left + width, bottom + height + 1.8), 2.7, VERMILLION, "right")
     canvas.text("stage", (left - 1.2, bottom - STRIP / 2 - 0.5), 2.9, MUTED, "right")
     for day in range(1, len(stage)):
         x = left + width * (day - 1) / days
