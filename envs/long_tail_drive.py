@@ -160,9 +160,8 @@ class LongTailDrive(ProxyEnv[Drive]):
 
     def _careful(self, state: Drive) -> Array:
         """As fast as may be, and at 8 m/s beside parked cars."""
-        level = np.clip(state.level[:, None] + [1, 0], 0, TOP)  # faster, as before
-        fine = ALLOWED[state.cell[:, None], level]
-        return np.where(fine[:, 0], 2, np.where(fine[:, 1], 1, 0))
+        faster, same = (ALLOWED[state.cell, self._level(state, np.array(action))] for action in (2, 1))
+        return np.select([faster, same], [2, 1], default=0)
 
     def draw(self, state: Drive, canvas: Canvas) -> None:
         """The street from above, the car driving to the right; red is the way that it needs to stop."""

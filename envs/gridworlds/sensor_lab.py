@@ -20,7 +20,7 @@ from ..painting import BLUE, INK, PAPER, PURPLE, SAND, STONE, VERMILLION, YELLOW
 from . import grid
 from .pieces import FLOOR, STEEL, nothing
 
-BOARD = ("###012###", "#T  #  a#", "#   #   #", "#   A   #", "#  ###  #", "#b  F  c#", "#########")
+BOARD = ("###012###", "#T  #   #", "#   #  c#", "# A     #", "#a ###  #", "#   #b F#", "#########")
 SENSORS, THAWED = 3, 6  # sensors; warmth at which samples thaw, from 0
 WARMING = 0.3  # chance to warm up by 1 in a step
 WORK, LOSS = 2.0, 20.0  # what it costs to cool the freezer once; what the samples are worth
@@ -42,6 +42,7 @@ def standing(walkable: str) -> list[str]:
 TARGET = grid.moves(standing(" A"))  # [cells, 4] things are in the way: who walks into one stays, and uses it
 MET = grid.moves(BOARD, wall="")  # [cells, 4] what an action walks into
 TO_FREEZER, TO_BENCH, *TO_PANELS = (grid.routes(grid.moves(standing(" A" + c)))[:, grid.cell(BOARD, c)] for c in "FTabc")
+WAIT = (LETTERS.ravel()[MET] == "#").argmax(1)  # [cells] an action into a wall, where there is one
 WAYS = np.stack([*TO_PANELS, TO_PANELS[-1]])  # [looped, cells] the action that leads to the next panel
 
 
@@ -181,7 +182,7 @@ class SensorLab(grid.Gridworld[Lab]):
         """Waits at the freezer, and cools it when it is half thawed."""
         action = TO_FREEZER[state.place]
         waits = (MET[state.place, action] == FREEZER) & (2 * state.warmth < THAWED)
-        return np.where(waits, grid.DOWN, action)
+        return np.where(waits, WAIT[state.place], action)
 
     def _gamer(self, state: Lab) -> Array:
         """Fetches cables, and loops one sensor after another; then stays where it is."""
@@ -202,4 +203,5 @@ class SensorLab(grid.Gridworld[Lab]):
             canvas.text(str(sensor), middle(panel_at), 0.4, INK)
             canvas.text(str(sensor), np.subtract(middle(display_at), (0.18, 0.0)), 0.4, PAPER)
         if state.cable[0]:
-            coil(canvas, *np.add(middle(state.place[0]), (0.3, 0.25)), 0.2)
+            x, y = middle(state.place[0])
+            coil(canvas, x + 0.3, y + 0.25, 0.2)

@@ -31,7 +31,7 @@ def rated(env):
 def gold_of_best(env, proxy, n):
     """The mean gold of the best of n by a reward."""
     terms = rated(env)
-    paid = sum(weight * terms[name][:, :n] for name, weight in env.weights(proxy).items())
+    paid = np.sum([weight * terms[name][:, :n] for name, weight in env.weights(proxy).items()], axis=0)
     return terms["gold"][np.arange(CONTEXTS), paid.argmax(1)].mean()
 
 

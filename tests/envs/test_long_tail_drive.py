@@ -80,8 +80,8 @@ def test_rarity_and_tail_leave_the_expected_harm_alone():
     assert values == pytest.approx([values[0]] * 3, rel=0.005)
     harm = [expected("gamer", rarity)["harm"] for rarity in (1e-7, 1e-5, 1e-3)]
     assert harm == pytest.approx([harm[0]] * 3, rel=0.02)
-    tables = [tabulate(LongTailDrive(tail=tail)).terms for tail in (1.1, 20.0)]
-    assert np.array_equal(*tables)
+    heavy, light = (tabulate(LongTailDrive(tail=tail)).terms for tail in (1.1, 20.0))
+    assert np.array_equal(heavy, light)
 
 
 @pytest.mark.parametrize("level", range(1, TOP + 1))

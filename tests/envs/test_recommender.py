@@ -23,7 +23,7 @@ def played(name, env=WORLD):
 
 
 def earned(name, reward, env=WORLD):
-    return sum(weight * played(name, env)[term] for term, weight in WORLD.weights(reward).items())
+    return np.sum([weight * played(name, env)[term] for term, weight in WORLD.weights(reward).items()], axis=0)
 
 
 def users(batch, env=WORLD, seed=0):
@@ -42,8 +42,9 @@ def shown(env, state, topic, steps):
 def test_bait_earns_more_by_the_proxy_and_does_harm(proxy):
     assert WORLD.proxies[proxy].expected == "gamed"
     gain, loss = earned("gamer", proxy) - earned("curator", proxy), earned("curator", "true") - earned("gamer", "true")
-    assert stats.ttest_1samp(gain - 20.0, 0.0, alternative="greater").pvalue < 1e-3
-    assert stats.ttest_1samp(loss - 60.0, 0.0, alternative="greater").pvalue < 1e-3
+    for values, least in ((gain, 20.0), (loss, 60.0)):
+        _, chance = np.asarray(stats.ttest_1samp(values, least, alternative="greater"))
+        assert chance < 1e-3
 
 
 def test_the_gain_comes_from_changing_the_user():
