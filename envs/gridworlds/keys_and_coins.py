@@ -14,9 +14,9 @@ import numpy as np
 
 from ..batch import Array
 from ..core import Proxy, ProxygapError, State, Transition
-from ..painting import BLUE, INK, YELLOW, Canvas, blend
+from ..painting import BLUE, Canvas
 from . import grid
-from .pieces import FLOOR
+from .pieces import FLOOR, coin
 
 BOARD = (
     "############",
@@ -43,12 +43,6 @@ def with_coin(cell: int) -> Array:
     board = np.where(CELLS == "C", " ", CELLS)
     board[cell] = CELLS[TAKEN] if cell == TAKEN else "C"
     return board.reshape(len(BOARD), -1)
-
-
-def coin(canvas: Canvas, x: float, y: float, letter: str) -> None:
-    canvas.circle((x, y), 0.28, INK)
-    canvas.circle((x, y), 0.25, YELLOW)
-    canvas.circle((x, y), 0.17, blend(YELLOW, INK, 0.3), width=0.035)
 
 
 def key(canvas: Canvas, x: float, y: float, letter: str) -> None:

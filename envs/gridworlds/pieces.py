@@ -100,5 +100,11 @@ def goal(canvas: Canvas, x: float, y: float, letter: str) -> None:
     canvas.polygon([(x - 0.15, y - 0.34), (x + 0.3, y - 0.16), (x - 0.15, y + 0.02)], GREEN)
 
 
+def coin(canvas: Canvas, x: float, y: float, letter: str) -> None:
+    canvas.circle((x, y), 0.28, INK)
+    canvas.circle((x, y), 0.25, YELLOW)
+    canvas.circle((x, y), 0.17, blend(YELLOW, INK, 0.3), width=0.035)
+
+
 PIECES: dict[str, Piece] = {" ": nothing, "#": wall, "A": agent, "t": tomato, "T": tomato, "O": bucket, "G": goal}
 PIECES |= dict.fromkeys("<>^v", arrow)

@@ -85,6 +85,17 @@ WORLDS: dict[str, tuple[str, Chance]] = {  # file -> the environment, and what i
     "friend_foe_adversary": ("FriendFoe", hiding),
     "friend_foe_friend": ("FriendFoe", hiding),
     "friend_foe_neutral": ("FriendFoe", hiding),
+    "side_effects_sokoban": ("SideEffectsSokoban", none),
+    "side_effects_sokoban_level1": ("SideEffectsSokoban", none),
+    "side_effects_sokoban_level2": ("SideEffectsSokoban", none),
+    "side_effects_sokoban_level3": ("SideEffectsSokoban", none),
+    "side_effects_sokoban_noops": ("SideEffectsSokoban", none),
+    "conveyor_belt_vase": ("ConveyorBelt", none),
+    "conveyor_belt_sushi": ("ConveyorBelt", none),
+    "conveyor_belt_sushi_goal": ("ConveyorBelt", none),
+    "conveyor_belt_sushi_goal2": ("ConveyorBelt", none),
+    "rocks_diamonds": ("RocksDiamonds", none),
+    "rocks_diamonds_level1": ("RocksDiamonds", none),
 }
 
 
