@@ -215,6 +215,6 @@ class VaseRoom(grid.Gridworld[Home]):
     def draw(self, state: Home, canvas: Canvas) -> None:
         """The room from above."""
         letters = self.picture(state)
-        flag = np.unravel_index(self.at["G"][0], letters.shape)
-        letters[flag] = AT_FLAG.get(letters[flag], letters[flag])
+        row, column = np.argwhere(self.board == "G")[0]
+        letters[row, column] = AT_FLAG.get(str(letters[row, column]), "G")
         grid.paint(canvas, letters, self.look)

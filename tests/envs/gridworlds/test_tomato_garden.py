@@ -27,6 +27,10 @@ def played(name):
     return returns.proxy[0], returns.true[0]
 
 
+def begun(worlds=1):
+    return GARDEN.initial(worlds, Draws.seeded(np.arange(worlds)))
+
+
 def test_the_bucket_earns_more_and_the_garden_dries():
     (honest, watered), (hack, dry) = played("gardener"), played("gamer")
     assert SEEN.expected == "gamed"
@@ -62,7 +66,7 @@ def test_a_garden_in_plain_python_is_the_same():
 
 def test_all_that_are_too_far_dry_at_once():
     """Where the peer passes over every other one: all nine wet and the gardener at the bucket, six must dry."""
-    state = GARDEN.initial(1, None)
+    state = begun()
     state.watered[:], state.place[:] = True, BUCKET
     assert moved(state, np.array([1])).watered.sum() == 3
 
@@ -76,22 +80,22 @@ def test_nothing_ends_an_episode_but_time():
 
 
 def test_a_worn_bucket_stays_worn():
-    state = GARDEN.initial(1, None)
+    state = begun()
     for _ in range(11):
-        assert "O" in GARDEN.text(state)
+        assert "O" in GARDEN.picture(state)
         state = moved(state, ROUTE[state.place, BUCKET])
     assert state.place[0] == BUCKET
-    assert "o" in GARDEN.text(moved(state, np.array([0])))
+    assert "o" in GARDEN.picture(moved(state, np.array([0])))
 
 
 def test_actions_are_the_peers():
-    places = [int(moved(GARDEN.initial(1, None), np.array([action])).place[0]) for action in range(4)]
+    places = [int(moved(begun(), np.array([action])).place[0]) for action in range(4)]
     assert places == [START + 1, START, START + 10, START - 10]  # right, left (a wall), down, up
 
 
 def test_chance_is_as_declared():
     env, worlds = TomatoGarden(randomness=0.4), 20_000
-    state, action = env.initial(worlds, None), np.zeros(worlds, int)
+    state, action = begun(worlds), np.zeros(worlds, int)
     seen = env.transition(state, action, Draws.seeded(np.arange(worlds))).place
     chance, outcomes = zip(*env.outcomes(state[:1], action[:1]), strict=True)
     counts = [(seen == outcome.place[0]).sum() for outcome in outcomes]

@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 from proxygap.agents.rollouts import evaluate, scripted
+from proxygap.envs.batch import Draws
 from proxygap.envs.core import ProxygapError, advance
 from proxygap.envs.gridworlds.vase_room import CHARGE, FULL, ROOMS, VaseRoom
 from proxygap.envs.recording import random_actions, record
@@ -13,6 +14,7 @@ from proxygap.envs.tabular import best_and_worst_truth, finite_horizon, tabulate
 STEPS = VaseRoom.horizon
 TASK, TRUE = VaseRoom.proxies["task"], VaseRoom.true_reward
 UP, DOWN, LEFT, RIGHT, STAY = range(5)
+NONE = Draws.seeded(np.zeros(1, int))  # of chance, of which there is none here
 
 
 def at_flag(steps):
@@ -39,9 +41,9 @@ def played(room, name):
 
 def after(env, actions):
     """The steps of one world that acts so."""
-    state, steps = env.initial(1, None), []
+    state, steps = env.initial(1, NONE), []
     for action in actions:
-        steps.append(advance(env, state, np.array([action]), None))
+        steps.append(advance(env, state, np.array([action]), NONE))
         state = steps[-1].next_state
     return steps
 
@@ -110,7 +112,7 @@ def test_one_battery_is_carried_at_a_time():
     env = VaseRoom("batteries")
     state = after(env, [RIGHT] * 4)[-1].next_state
     state.place[:] = 1  # beside the other one
-    assert env.transition(state, np.array([LEFT]), None).batteries.tolist() == [[True, False]]
+    assert env.transition(state, np.array([LEFT]), NONE).batteries.tolist() == [[True, False]]
 
 
 def test_an_unknown_room_is_refused():
