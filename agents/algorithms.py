@@ -53,6 +53,7 @@ ALGORITHMS = {
     "maskable_ppo": Algorithm("sb3_contrib:MaskablePPO", FINITE),
 }
 OURS = {"n_envs": int, "noise_std": float}  # worlds side by side; exploring noise, where half the action range is 1
+MEASURING = {"evaluations": int, "evaluation_episodes": int}  # how often and how long a run is measured while it learns
 WITHHELD = {  # decided by `train`, or state that a checkpoint does not hold
     *("policy", "env", "seed", "device", "verbose", "tensorboard_log", "stats_window_size", "_init_setup_model"),
     *("action_noise", "use_sde", "sde_sample_freq", "use_sde_at_warmup", "optimize_memory_usage"),
@@ -115,7 +116,7 @@ def _known(algo: str) -> dict[str, Any]:
     """The settings that a caller may choose, and their types."""
     parameters = inspect.signature(algorithm(algo).load()).parameters
     own = OURS if "action_noise" in parameters else {"n_envs": int}
-    return {"steps": int} | own | {name: p.annotation for name, p in parameters.items() if name not in WITHHELD}
+    return {"steps": int} | own | MEASURING | {name: p.annotation for name, p in parameters.items() if name not in WITHHELD}
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:

@@ -16,7 +16,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from ..envs.core import ProxygapError, Reward
-from ..envs.registry import environments, make
+from ..envs.registry import known_environments, make
 from . import checkpoints, runs, snapshots
 from .algorithms import build, check_suits, preset
 from .rollouts import evaluate
@@ -24,6 +24,7 @@ from .runs import Interrupted
 from .trained import Settings, Trained, environment, read_settings
 from .vec_env import LoopVecEnv
 
+MEASURED = {"evaluations": 20, "evaluation_episodes": 32}  # while learning, unless the preset says otherwise
 STREAMS = 2**20  # of chance, for each training seed: its worlds' own, so that no two seeds share one
 EVALUATION = 2**53  # where the streams of evaluations begin; every evaluation of a run plays the same ones
 LARGEST_SEED = 2**32 - 1  # numpy's global generator takes no larger
@@ -40,8 +41,8 @@ def train(
     reward: Literal["true"] | Reward | None = None,
     algo: str = "ppo",
     seed: int = 0,
-    evaluations: int = 20,
-    evaluation_episodes: int = 32,
+    evaluations: int | None = None,
+    evaluation_episodes: int | None = None,
     resume: bool = False,
     progress: Progress | None = None,
     name: str | None = None,
@@ -51,11 +52,15 @@ def train(
 
     A `folder` stores the run, and lets it be resumed exactly: with `resume`, a run that is there goes on, and a finished one is
     loaded. The agent is evaluated, in `evaluation_episodes` on both rewards, at the beginning, at the end of each of
-    `evaluations` equal parts. `progress` is handed a row of figures up to ten times a second, and at every evaluation.
+    `evaluations` equal parts; both come from the preset by default, or else are 20 and 32. `progress` is handed a row of
+    figures up to ten times a second, and at every evaluation.
     `overrides` are laid over the preset: `steps`, `n_envs`, and what the algorithm takes.
     Raises ProxygapError for settings that make no sense, and Interrupted when a signal has stopped the run.
     """
     name, env = _named(env, name)
+    chosen = {"evaluations": evaluations, "evaluation_episodes": evaluation_episodes}
+    overrides |= {key: value for key, value in chosen.items() if value is not None}
+    hyperparameters = MEASURED | preset(env.name, algo, overrides)
     settings = Settings(
         env=name,
         env_settings=_own_settings(env),
@@ -63,9 +68,9 @@ def train(
         reward=_name_of(reward),
         algo=algo,
         seed=_whole("seed", seed, 0, LARGEST_SEED),
-        evaluations=_whole("evaluations", evaluations, 0),
-        evaluation_episodes=_whole("evaluation_episodes", evaluation_episodes, 1),
-        hyperparameters=preset(env.name, algo, overrides),
+        evaluations=_whole("evaluations", hyperparameters.pop("evaluations"), 0),
+        evaluation_episodes=_whole("evaluation_episodes", hyperparameters.pop("evaluation_episodes"), 1),
+        hyperparameters=hyperparameters,
     )
     return _run(settings, env, reward, None if folder is None else Path(folder), resume, progress)
 
@@ -239,7 +244,7 @@ def _named(env: Any, name: str | None) -> tuple[str, Any]:
     if isinstance(env, str):
         name, env = name or (env if ":" in env else None), make(env)
     place = f"{type(env).__module__}:{type(env).__qualname__}"
-    return name or {known: short for short, known in environments().items()}.get(place, place), env
+    return name or {known: short for short, known in known_environments().items()}.get(place, place), env
 
 
 def _own_settings(env: Any) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from .batch import Array, Draws
 from .core import Loop, Proxy, ProxyEnv, ProxygapError, RowByRow, State, Transition
-from .foreign import Moment, ProxyGapWrapper
+from .foreign import ForeignEnv, ProxyGapWrapper
+from .foreign_loop import Moment
 from .registry import make
 
 __all__ = [
     "Array",
     "Draws",
+    "ForeignEnv",
     "Loop",
     "Moment",
     "Proxy",

@@ -46,7 +46,7 @@ class World(gymnasium.Env[Any, Any]):
         modes = [mode for mode in self.metadata["render_modes"] if mode != "ansi" or type(env).text is not ProxyEnv.text]
         if render_mode is not None and render_mode not in modes:
             raise ProxygapError(f"render_mode {render_mode!r}: {env.name} has {', '.join(modes)}")
-        self.loop = Loop(env, 1, proxy=proxy, reward=reward, autoreset=False)
+        self.loop = env.loop(1, proxy=proxy, reward=reward, autoreset=False)
         self.observation_space, self.action_space = env.observation_space, env.action_space
         self.metadata = {"render_modes": modes, "render_fps": env.frames_per_second}
         self.render_mode = render_mode
@@ -109,7 +109,7 @@ class WorldBatch(gymnasium.vector.VectorEnv[Any, Any, Any]):
         reward: Any = None,
         render_mode: str | None = None,
     ) -> None:
-        self.loop = Loop(env, num_envs, proxy=proxy, reward=reward)
+        self.loop = env.loop(num_envs, proxy=proxy, reward=reward)
         self.num_envs, self.render_mode = num_envs, render_mode
         self.single_observation_space, self.single_action_space = env.observation_space, env.action_space
         self.observation_space = batch_space(env.observation_space, num_envs)

@@ -352,7 +352,7 @@ class Loop(Generic[S]):
 
         Then a learner that takes short rollouts does not see all worlds in the same phase of their episodes for ever.
         """
-        state = replace(self.state, time=np.arange(self.batch) * self.env.horizon // self.batch)
+        state = replace(self.worlds.state, time=np.arange(self.batch) * self.env.horizon // self.batch)
         observation = self.env.observation(state) if self.env.shows_time else self.observation
         self.worlds = replace(self.worlds, state=state, observation=observation)
 

@@ -102,7 +102,7 @@ def measure(
     def blocks(policy: Policy, start: int = FINAL) -> list[Returns]:
         return [evaluate(env, policy, episodes, start + block * BLOCK, proxy=proxy) for block in range(ANCHORS)]
 
-    scripts = list(env.policies()) if isinstance(env, ProxyEnv) else []
+    scripts = list(env.policies())
     untrained = {name: Group.of(blocks(scripted(env, name))) for name in scripts}
     groups = {"random": Group.of(blocks(random_policy(env)))}
     groups |= {"reference": untrained[scripts[0]]} if scripts else {}

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from ...envs.core import ProxyEnv, ProxygapError
+from ...envs.foreign import ForeignEnv
 from ...envs.registry import environment_class, make
 from ...envs.tabular import tabulate
 from .players import scripts
@@ -19,9 +20,10 @@ MOST_STATES = 10_000  # counted for a card; more take seconds
 def card(name: str) -> dict[str, Any]:
     """The card of the environment called `name`. Raises ProxygapError if there is none."""
     env, factory = make(name), environment_class(name)
+    foreign = inspect.isclass(factory) and issubclass(factory, ForeignEnv)  # many are declared in one file
     return {
         "name": name if ":" in name else factory.__name__,
-        "story": inspect.getdoc(sys.modules[factory.__module__]) or "",
+        "story": inspect.getdoc(factory if foreign else sys.modules[factory.__module__]) or "",
         "description": inspect.cleandoc(factory.__doc__ or ""),
         "actions": space_text(env.action_space),
         "observation": space_text(env.observation_space),

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...envs.registry import list_envs
+from ...envs.core import ProxygapError
+from ...envs.registry import known_environments
 from .cards import card
 from .output import print_json, print_table
 
 
 @dataclass(frozen=True)
 class Envs:
-    """The environments, each with its proxies and what is expected of an agent that is paid by them.
+    """The environments, each with its proxies and what is expected of an agent that is paid by them; foreign ones stand last.
 
     A proxy is expected to be "gamed" (the agent earns more of it and less of the true reward), a "tie", or "aligned". Where an
     environment has few states, all of them are counted: exact optima are known there.
@@ -26,7 +27,7 @@ class Envs:
 
     def run(self) -> None:
         """Prints the table."""
-        cards = [_readable(name) for name in list_envs()]
+        cards = [_readable(name) for name in known_environments()]
         if self.json:
             print_json(cards)
         else:
@@ -38,6 +39,8 @@ def _readable(name: str) -> dict[str, Any]:
     """The card, or what is wrong: one broken package must not hide all other environments."""
     try:
         return card(name)
+    except ProxygapError as error:
+        return {"name": name, "error": str(error)}
     except Exception as error:
         return {"name": name, "error": f"{type(error).__name__}: {error}"}
 
