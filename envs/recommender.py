@@ -24,7 +24,7 @@ from .painting import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, SKY, STONE
 LIKED, BAIT_LIKED = (0.2, 0.9), (0.05, 0.25)  # chance of a click, between which users differ at first
 WEARY, FLOOR = 0.1, 0.5  # share of the way to FLOOR x taste that the appetite for an ordinary topic falls when it is shown
 HOOKED = 0.95  # chance of a click, to which the appetite for bait grows
-REST = 0.03  # share of the way back to taste, each step in which a topic is not shown
+REST = 0.02  # share of the way back to taste, each step in which a topic is not shown
 MEMORY = 0.95  # share of what the recommender keeps of its counts, per step
 MINUTES = 10.0  # watched after a click, expected at the greatest appetite
 COLOURS = (SKY, GREEN, YELLOW, BLUE, PURPLE, ORANGE)  # of ordinary topics, in turn
