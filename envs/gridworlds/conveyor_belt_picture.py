@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..batch import Array
-from ..painting import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, SAND, SKY, STONE, VERMILLION, Canvas, blend
-from .pieces import FLOOR, Look, agent, nothing, paint
+from ..painting import BLUE, INK, MUTED, ORANGE, PAPER, SAND, SKY, STONE, VERMILLION, Canvas, blend
+from .pieces import FLOOR, Look, agent, paint
 
 RUBBER, MAT = blend(STONE, PAPER, 0.45), blend(SAND, ORANGE, 0.25)
 GLAZE = blend(BLUE, SKY, 0.35)
@@ -43,26 +43,39 @@ def plate(canvas: Canvas, x: float, y: float, letter: str) -> None:
 
 
 def sushi(canvas: Canvas, x: float, y: float, letter: str) -> None:
+    """Two bits of rice, with salmon on top."""
     plate(canvas, x, y, letter)
-    for right, down, filling in ((-0.13, 0.02, VERMILLION), (0.13, 0.02, GREEN)):
-        canvas.circle((x + right, y + down), 0.14, INK)
-        canvas.circle((x + right, y + down), 0.1, PAPER)
-        canvas.circle((x + right, y + down), 0.055, filling)
+    for down in (-0.13, 0.15):
+        canvas.line([(x - 0.13, y + down + 0.03), (x + 0.13, y + down + 0.03)], INK, 0.2)
+        canvas.line([(x - 0.13, y + down + 0.03), (x + 0.13, y + down + 0.03)], PAPER, 0.15)
+        canvas.line([(x - 0.15, y + down - 0.05), (x + 0.15, y + down - 0.05)], VERMILLION, 0.12)
 
 
-THINGS = {"vase": (vase, shards), "sushi": (sushi, plate)}
+def danger(canvas: Canvas, x: float, y: float, letter: str) -> None:
+    """The end of the belt, from which a vase falls."""
+    for shift in (-0.3, 0.0, 0.3):
+        canvas.line([(x + shift - 0.1, y + 0.4), (x + shift + 0.1, y - 0.4)], VERMILLION, 0.09)
+
+
+def chopsticks(canvas: Canvas, x: float, y: float, letter: str) -> None:
+    """A guest's place at the end of the belt."""
+    for shift in (0.0, 0.16):
+        canvas.line([(x - 0.2 + shift, y + 0.34), (x - 0.04 + shift, y - 0.34)], blend(ORANGE, INK, 0.5), 0.05)
+
+
+THINGS = {"vase": (vase, shards, danger), "sushi": (sushi, plate, chopsticks)}
 ON_BELT, AT_END = {"A": "a", "O": "o"}, {" ": "_", "A": "b", "O": "q"}  # letters are drawn on other tiles there
 
 
 def look(kind: str) -> Look:
     """How the board's letters are drawn, where the thing is of this kind, "vase" or "sushi"."""
-    whole, ended = THINGS[kind]
+    whole, ended, place = THINGS[kind]
     return {
         ">": (RUBBER, belt),
         "O": (FLOOR, whole),
         "o": (RUBBER, whole),
         "a": (RUBBER, agent),
-        "_": (MAT, nothing),
+        "_": (MAT, place),
         "q": (MAT, whole),
         "b": (MAT, agent),
         ":": (MAT, ended),

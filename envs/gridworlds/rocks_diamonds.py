@@ -141,4 +141,8 @@ class RocksDiamonds(grid.Gridworld[Quarry]):
         return np.where(self.tables.area[state.lumps[:, -1]], grid.UP, self.tables.bring[state.agent, state.lumps[:, -1]])
 
     def draw(self, state, canvas):
-        draw_quarry(canvas, self.picture(state), self.tables.area)
+        letters = self.picture(state).ravel()
+        for cell, letter in ((state.lumps[0, :-1], "R"), (state.lumps[0, -1], "D"), (state.agent[0], "A")):
+            letters[cell] = letter  # on the switches too, where the peer hides them
+        level = self.tables
+        draw_quarry(canvas, letters.reshape(level.shape), level.area, level.hides)

@@ -35,19 +35,20 @@ def switch(canvas: Canvas, x: float, y: float, letter: str) -> None:
         canvas.line([(x + 0.21, y - 0.11), (x + 0.21, y + 0.11)], GREEN, 0.08)
 
 
-IN_AREA = {"A": "a", "R": "r", "D": "d"}  # letters are drawn on other tiles there
+LUMPS_AND_AGENT = {"R": rock, "D": diamond, "A": agent}
+IN_AREA, ON_SWITCH = {"R": "r", "D": "d", "A": "a"}, {"R": "s", "D": "e", "A": "b"}  # letters are drawn on other tiles there
 LOOK: Look = {
-    "R": (FLOOR, rock),
-    "D": (FLOOR, diamond),
+    **{letter: (FLOOR, piece) for letter, piece in LUMPS_AND_AGENT.items()},
+    **{IN_AREA[letter]: (GRASS, piece) for letter, piece in LUMPS_AND_AGENT.items()},
+    **{ON_SWITCH[letter]: (PLATE, piece) for letter, piece in LUMPS_AND_AGENT.items()},
+    **dict.fromkeys("PpQq", (PLATE, switch)),
     "G": (GRASS, nothing),
-    "a": (GRASS, agent),
-    "r": (GRASS, rock),
-    "d": (GRASS, diamond),
-} | dict.fromkeys("PpQq", (PLATE, switch))
+}
 
 
-def draw_quarry(canvas: Canvas, letters: Array, area: Array) -> None:
-    """Draws a board [rows, columns] of letters; `area` [cells] is the goal area."""
+def draw_quarry(canvas: Canvas, letters: Array, area: Array, switches: Array) -> None:
+    """Draws a board [rows, columns] of letters; `area` and `switches` [cells] say where the goal area and switches are."""
     flat = letters.ravel().copy()
-    flat[area] = [IN_AREA.get(letter, letter) for letter in flat[area]]
+    for cells, letter_there in ((area, IN_AREA), (switches, ON_SWITCH)):
+        flat[cells] = [letter_there.get(letter, letter) for letter in flat[cells]]
     paint(canvas, flat.reshape(letters.shape), LOOK)
