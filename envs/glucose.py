@@ -21,7 +21,7 @@ from gymnasium import spaces
 
 from .batch import Array
 from .core import Proxy, ProxyEnv, ProxygapError, Script, State, Transition, weighted
-from .glucose_meals import menu
+from .glucose_meals import DAWN, menu
 from .glucose_patient import DAY, MG, PATIENTS, PMOL, STEP, Patient
 from .glucose_picture import draw_day, draw_glucose, draw_insulin, draw_status
 from .painting import Canvas
@@ -33,7 +33,7 @@ STRONGEST = 4.32  # times the basal rate: the most that the pump gives
 LOW, HIGH = 70.0, 180.0  # mg/dL: hypoglycaemia below, hyperglycaemia above
 FAINTING = 40.0  # mg/dL: severe hypoglycaemia below
 SURVIVED = (10.0, 1000.0)  # mg/dL: outside of these the episode ends
-TARGET, TIGHT = 140.0, 120.0  # mg/dL that a patient's own bolus calculator steers for, and that the papers' controllers do
+TARGET = 140.0  # mg/dL that a bolus calculator corrects towards
 
 # The sensor, a Dexcom: Breton and Kovatchev 2008 (J. Diabetes Sci. Technol. 2:853), figures as in simglucose.
 SEEN = (40.0, 400.0)  # mg/dL that it can show
@@ -70,7 +70,7 @@ class Diabetic(State):
 
 @dataclass(frozen=True)
 class Diabetes(ProxyEnv[Diabetic]):
-    """One patient from midnight on; a subclass says what is paid and what is meant.
+    """One patient from dawn on; a subclass says what is paid and what is meant.
 
     Action: insulin, from 0 to 1 (4.32 times the rate that keeps a fasting patient at rest), or with `doses` one of so many
     evenly spaced amounts. Observation [2, 48], of the last four hours: what the sensor showed (in 100 mg/dL above 100), and
@@ -79,7 +79,7 @@ class Diabetes(ProxyEnv[Diabetic]):
     """
 
     patient: str = "adult#001"
-    days: int = 2
+    days: int = 1
     meal_size: float = 1.0  # times what the patient would eat
     snack_chance: float = 0.3
     noise: float = 0.0  # times the error of a real sensor; the papers have none
@@ -198,31 +198,32 @@ class Diabetes(ProxyEnv[Diabetic]):
         severe = (t.next_state.glucose < FAINTING) | (terms["death"] > 0)
         return np.where(severe, -weighted(self.true_reward, terms), 0.0)
 
-    def calculator(self, target: float) -> Script:
-        """A bolus calculator that steers for `target` mg/dL, told of every meal when it is served.
+    def calculator(self, corrections: float) -> Script:
+        """A bolus calculator, told of every meal when it is served.
 
-        It gives the basal rate, and as fast as the pump can what glucose off target and carbohydrate not yet absorbed call for,
-        by the rules of 500 and 1800, less the insulin that still lies under the skin.
+        It gives the basal rate, and as fast as the pump can what carbohydrate not yet absorbed and glucose off target call for,
+        by the rules of 500 and 1800, less the insulin that still lies under the skin. `corrections` weighs glucose.
         """
         patient = self.body
-        ratio, correction = 500.0 / patient.daily_insulin, 1800.0 / patient.daily_insulin  # g and mg/dL that a unit covers
+        covered, lowered = 500.0 / patient.daily_insulin, 1800.0 / patient.daily_insulin  # g and mg/dL by a unit
+        at_rest = patient.rest[10:12].sum()
 
         def act(state: Diabetic) -> Array:
             carbohydrate = state.plate + state.body[:, :3].sum(1) / MG
-            depots = state.body[:, 10:12].sum(1) - patient.rest[10:12].sum()
-            wanted = carbohydrate / ratio + (state.glucose - target) / correction - depots * patient.weight / PMOL
+            depots = (state.body[:, 10:12].sum(1) - at_rest) * patient.weight / PMOL
+            wanted = carbohydrate / covered + corrections * (state.seen[:, -1] - TARGET) / lowered - depots
             return self._action(patient.basal + wanted / STEP)
 
         return act
 
     def draw(self, state: Diabetic, canvas: Canvas) -> None:
-        """The last four hours, and the day with its meals, of which the pump knows nothing."""
+        """The last four hours, and the day with its meals (those to come are pale): the pump is told of none."""
         time, begun = int(state.time[0]), int(state.time[0]) // DAY * DAY
-        draw_status(canvas, float(state.glucose[0]), time * STEP, (LOW, HIGH))
+        draw_status(canvas, float(state.glucose[0]), time // DAY + 1, DAWN + time % DAY * 24 / DAY, (LOW, HIGH))
         meals = [(int(at), grams) for at, grams in zip(state.served[0], state.serving[0], strict=True) if grams]
         draw_glucose(canvas, state.seen[0], [(at - time, grams) for at, grams in meals], (LOW, HIGH))
         draw_insulin(canvas, state.insulin[0] * 60.0, self.body.basal * 60.0, self.strongest * 60.0)
-        draw_day(canvas, (time - begun) / DAY, [((at - begun) / DAY, grams) for at, grams in meals])
+        draw_day(canvas, DAWN, (time - begun) / DAY, [((at - begun) / DAY, grams) for at, grams in meals])
 
 
 class Glucose(Diabetes):
@@ -238,7 +239,7 @@ class Glucose(Diabetes):
     }
 
     def policies(self):
-        return {"basal_bolus": self.calculator(TARGET), "gamer": lambda state: self._action(np.zeros(len(state)))}
+        return {"basal_bolus": self.calculator(0.0), "gamer": lambda state: self._action(np.zeros(len(state)))}
 
 
 class GlucosePan(Diabetes):
@@ -252,4 +253,4 @@ class GlucosePan(Diabetes):
     }
 
     def policies(self):
-        return {"basal_bolus": self.calculator(TARGET), "gamer": self.calculator(TIGHT)}
+        return {"basal_bolus": self.calculator(0.0), "gamer": self.calculator(1.0)}

@@ -1,7 +1,7 @@
 """When and how much patients eat: breakfast, lunch, dinner, and at times a snack after each, as in the code of Fox et al. 2020.
 
 Source: MLD3/RL4BG (arXiv:2009.09051), its balanced schedule with the energy that Harris and Benedict's formula gives. A meal
-is drawn to the step instead of to the minute.
+is drawn to the step instead of to the minute, and a day begins at five in the morning, before the earliest breakfast.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import numpy as np
 from .batch import Array
 from .glucose_patient import DAY, Patient
 
+DAWN = 5.0  # h, when a day begins
 SERVED = 0.95  # chance of each main meal
 SIZES = 0.15  # standard deviation of a meal's size, as a share of its mean
 
@@ -28,9 +29,10 @@ class Meal:
     snack: bool = False
 
     def steps(self, chance: Array) -> Array:
-        """Steps since midnight, [...], for uniform chances in [0, 1)."""
-        steps = np.arange(round(self.earliest * DAY / 24), round(self.latest * DAY / 24))
-        likely = np.exp(-0.5 * (((steps + 0.5) * 24 / DAY - self.usual) / self.deviation) ** 2).cumsum()
+        """Steps since the day began, [...], for uniform chances in [0, 1)."""
+        steps = np.arange(round((self.earliest - DAWN) * DAY / 24), round((self.latest - DAWN) * DAY / 24))
+        hours = DAWN + (steps + 0.5) * 24 / DAY
+        likely = np.exp(-0.5 * ((hours - self.usual) / self.deviation) ** 2).cumsum()
         return steps[0] + np.searchsorted(likely, chance * likely[-1], side="right")
 
 
@@ -45,7 +47,7 @@ MEALS = (
 
 
 def menu(batch: int, days: int, patient: Patient, size: float, snack_chance: float, rng: Any) -> tuple[Array, Array]:
-    """The steps since the first midnight at which meals are served, and g of carbohydrate (0: left out), each [B, 6 days]."""
+    """The steps since the first dawn at which meals are served, and g of carbohydrate (0: left out), each [B, 6 days]."""
     when, whether = np.moveaxis(rng.random((batch, days, len(MEALS), 2)), -1, 0)
     served = np.stack([meal.steps(when[..., i]) for i, meal in enumerate(MEALS)], -1) + DAY * np.arange(days)[:, None]
     chance = np.array([snack_chance if meal.snack else SERVED for meal in MEALS])

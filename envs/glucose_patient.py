@@ -20,7 +20,8 @@ MG, PMOL = 1000.0, 6000.0  # mg in a gram; pmol of insulin in a unit
 AVAILABLE = 0.9  # share of what the gut absorbs that appears in plasma (f)
 BRAIN = 1.0  # mg/kg/min that brain and red blood cells take up whatever happens (F_cns)
 RENAL_RATE, RENAL_THRESHOLD = 0.0005, 339.0  # 1/min, mg/kg: what the kidneys let pass (k_e1, k_e2)
-EXTRACTION = 0.6  # share of the insulin that the liver takes out (HE_b)
+EXTRACTION = 0.6  # share of the insulin in the liver that it keeps (HE_b)
+DEGRADED = 0.4  # insulin that plasma loses for good, for each that goes to the liver (m_4 / m_2)
 UNDER_SKIN = 12  # the compartment of subcutaneous glucose, where a sensor measures
 
 STEP = 5  # min
@@ -65,7 +66,7 @@ class Patient:
         """g a day: 45 % of 1.2 times the metabolic rate of Harris and Benedict 1918, at 4 kcal/g, as in MLD3/RL4BG."""
         return 1.2 * (66.5 + 13.75 * self.weight + 5.003 * self.height - 6.755 * self.age) * 0.45 / 4.0
 
-    @property
+    @cached_property
     def m2(self) -> float:
         """Insulin from plasma to liver, 1/min."""
         return self.clearance / (self.insulin_volume * self.weight)
@@ -77,8 +78,8 @@ class Patient:
 
     @cached_property
     def basal_infusion(self) -> float:
-        """pmol/kg/min: what leaves plasma for good at rest, by degradation (m_4 = 2/5 m_2) and by what the liver keeps."""
-        return self.insulin * self.insulin_volume * self.m2 * (0.4 + EXTRACTION)
+        """pmol/kg/min: at rest, what plasma and the liver take out of the blood."""
+        return self.insulin * self.insulin_volume * self.m2 * (DEGRADED + EXTRACTION)
 
     @cached_property
     def rest(self) -> Array:
@@ -100,37 +101,47 @@ class Patient:
         """mg/kg/min, the most that tissue takes up at basal insulin (V_m0): at rest, what is produced is used up."""
         return (self.production - BRAIN) * (self.km0 + self.rest[4]) / self.rest[4]
 
+    @cached_property
+    def losses(self) -> Array:
+        """[13, 1] 1/min: the share of itself that each compartment loses; the stomach's liquid at a rate that changes."""
+        glucose = [self.kmax, 0.0, self.kabs, self.k1, self.k2]
+        action = [self.p2u, self.ki, self.ki]
+        insulin = [self.m1 / (1.0 - EXTRACTION), self.ka1 + self.kd, self.ka2]
+        return np.array([*glucose, (1.0 + DEGRADED) * self.m2, *action, *insulin, self.ksc])[:, None]
+
+    @cached_property
+    def bends(self) -> tuple[Array, Array]:
+        """[2, 1] each: the shares of a meal at which the stomach slows down and speeds up again, and how sharply."""
+        return np.array([[self.b], [self.d]]), 2.5 / np.array([[1.0 - self.b], [self.d]])
+
     def flow(self, body: Array, infusion: Array, eaten: Array, meal: Array) -> Array:
         """How the compartments `body` [13, B] change per minute, [13, B].
 
         `infusion` [B] pmol/kg/min of insulin, `eaten` [B] mg/min, `meal` [B] mg eaten so far and already there when it began.
         """
-        solid, liquid, gut, plasma, tissue, insulin, action, signal, delayed, liver, depot, second, under_skin = body
-        left = (solid + liquid) / np.maximum(meal, 1.0)  # the share of the meal that is still in the stomach
-        bend = np.tanh(2.5 * (left - self.b) / (1.0 - self.b)) - np.tanh(2.5 * (left - self.d) / self.d)
-        emptying = (self.kmin + (self.kmax - self.kmin) / 2.0 * (bend + 2.0)) * liquid
-        ground, absorbed = self.kmax * solid, self.kabs * gut
-        appearing = AVAILABLE / self.weight * absorbed
+        solid, liquid, _, plasma, tissue, insulin, action, _, delayed, *_ = body
+        shares, sharpness = self.bends
+        slow, fast = np.tanh(sharpness * ((solid + liquid) / np.maximum(meal, 1.0) - shares))
+        emptying = (self.kmax + 0.5 * (self.kmax - self.kmin) * (slow - fast)) * liquid
         produced = np.maximum(self.kp1 - self.kp2 * plasma - self.kp3 * delayed, 0.0)
         passed = RENAL_RATE * np.maximum(plasma - RENAL_THRESHOLD, 0.0)
-        exchanged = self.k1 * plasma - self.k2 * tissue
         used = (self.vm0 + self.vmx * action) * tissue / (self.km0 + tissue)
-        seeping, returning = self.ka1 * depot + self.ka2 * second, self.m1 * liver
         level = insulin / self.insulin_volume  # pmol/L
-        change = np.empty_like(body)
-        change[0] = eaten - ground
-        change[1] = ground - emptying
-        change[2] = emptying - absorbed
-        change[3] = np.where(plasma >= 0, produced + appearing - BRAIN - passed - exchanged, 0.0)
-        change[4] = np.where(tissue >= 0, exchanged - used, 0.0)
-        change[5] = returning + seeping - 1.4 * self.m2 * insulin  # m_2 to the liver, m_4 = 2/5 m_2 degraded
-        change[6] = self.p2u * (level - self.insulin - action)
-        change[7] = self.ki * (level - signal)
-        change[8] = self.ki * (signal - delayed)
-        change[9] = self.m2 * insulin - returning / (1.0 - EXTRACTION)
-        change[10] = infusion - (self.ka1 + self.kd) * depot
-        change[11] = self.kd * depot - self.ka2 * second
-        change[12] = np.where(under_skin >= 0, self.ksc * (plasma - under_skin), 0.0)
+        lost = self.losses * body
+        change = -lost
+        change[0] += eaten
+        change[1] += lost[0] - emptying
+        change[2] += emptying
+        change[3] += produced + AVAILABLE / self.weight * lost[2] - BRAIN - passed + lost[4]
+        change[4] += lost[3] - used
+        change[5] += (1.0 - EXTRACTION) * lost[9] + self.ka1 / (self.ka1 + self.kd) * lost[10] + lost[11]
+        change[6] += self.p2u * (level - self.insulin)
+        change[7] += self.ki * level
+        change[8] += lost[7]
+        change[9] += self.m2 * insulin
+        change[10] += infusion
+        change[11] += self.kd / (self.ka1 + self.kd) * lost[10]
+        change[12] += self.ksc * plasma
         return change
 
     def minute(self, body: Array, infusion: Array, eaten: Array, meal: Array) -> Array:
@@ -151,6 +162,7 @@ class Patient:
             eaten = np.minimum(plate, BITE)
             plate, meal = plate - eaten, meal + MG * eaten
             body = self.minute(body, infusion, MG * eaten, meal)
+            np.maximum(body[3:5], 0.0, out=body[3:5])  # the brain's demand would empty plasma below nothing
             total += body[UNDER_SKIN]
         return np.ascontiguousarray(body.T), plate, meal, total / (STEP * self.glucose_volume)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .batch import Array
-from .painting import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, SKY, STONE, VERMILLION, Canvas, Colour, blend
+from .painting import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, PURPLE, SKY, STONE, VERMILLION, Canvas, Colour, blend
 
 LEFT, RIGHT = 9.0, 97.0  # where all charts begin and end
 FLOOR, CEILING = 27.0, 61.0  # of the chart of glucose
@@ -28,13 +28,13 @@ def colour_of(glucose: float, target: tuple[float, float]) -> Colour:
     return VERMILLION if glucose < target[0] else ORANGE if glucose > target[1] else GREEN
 
 
-def draw_status(canvas: Canvas, glucose: float, minutes: int, target: tuple[float, float]) -> None:
-    """The level of glucose in words, and the time of day."""
+def draw_status(canvas: Canvas, glucose: float, day: int, hour: float, target: tuple[float, float]) -> None:
+    """The level of glucose in words, and the time."""
     low, high = target
     word = "too low" if glucose < low else "too high" if glucose > high else "in range"
     canvas.text(f"{glucose:.0f} mg/dL, {word}", (LEFT, 67.0), 4.4, colour_of(glucose, target), "left")
-    clock = f"day {minutes // 1440 + 1}, {minutes % 1440 // 60:02}:{minutes % 60:02}"
-    canvas.text(clock, (RIGHT, 67.0), 3.4, MUTED, "right")
+    minutes = round(hour * 60)
+    canvas.text(f"day {day}, {minutes // 60 % 24:02}:{minutes % 60:02}", (RIGHT, 67.0), 3.4, MUTED, "right")
 
 
 def draw_glucose(canvas: Canvas, seen: Array, meals: Meals, target: tuple[float, float]) -> None:
@@ -42,17 +42,17 @@ def draw_glucose(canvas: Canvas, seen: Array, meals: Meals, target: tuple[float,
     low, high = level(np.array(target))
     canvas.rectangle((LEFT, FLOOR, RIGHT - LEFT, CEILING - FLOOR), blend(PAPER, STONE, 0.1))
     canvas.rectangle((LEFT, low, RIGHT - LEFT, high - low), blend(PAPER, GREEN, 0.25))
-    for mark in (*target, 300.0):
+    for mark in (*target, 300.0, MOST):
         canvas.text(f"{mark:.0f}", (LEFT - 1.0, float(level(np.array(mark)))), SMALL, MUTED, "right")
     places = LEFT + (RIGHT - LEFT) * np.arange(1, len(seen) + 1) / len(seen)
     for when, grams in meals:
-        if -len(seen) < when <= 0:
+        if -len(seen) < when < 0:
             draw_meal(canvas, RIGHT + (RIGHT - LEFT) * when / len(seen), FLOOR + 3.4, grams, eaten=True)
     points = np.stack([places, level(seen)], 1)
     canvas.line(points, INK, 0.5)
     for point, glucose in zip(points, seen, strict=True):
         canvas.circle(point, 0.7, colour_of(float(glucose), target))
-    canvas.text("glucose, mg/dL", (LEFT + 1.0, CEILING - 2.0), SMALL, MUTED, "left")
+    canvas.text("glucose, mg/dL", (LEFT + 1.0, CEILING - 2.5), SMALL, MUTED, "left")
 
 
 def draw_insulin(canvas: Canvas, rates: Array, basal: float, most: float) -> None:
@@ -70,23 +70,24 @@ def draw_insulin(canvas: Canvas, rates: Array, basal: float, most: float) -> Non
         canvas.text(label, (LEFT + (RIGHT - LEFT) * hour / HOURS, BAR_FLOOR - 1.6), SMALL, MUTED)
 
 
-def draw_day(canvas: Canvas, now: float, meals: Meals) -> None:
-    """The day as a line from midnight to midnight, how much of it is over, and its meals (times as shares of the day)."""
+def draw_day(canvas: Canvas, dawn: float, now: float, meals: Meals) -> None:
+    """The day as a line that begins at `dawn` (an hour), how much of it is over, and its meals; times are shares of the day."""
     length = RIGHT - LEFT
     canvas.line([(LEFT, DAY_LINE), (RIGHT, DAY_LINE)], blend(PAPER, STONE, 0.4), 0.6)
     canvas.line([(LEFT, DAY_LINE), (LEFT + length * now, DAY_LINE)], INK, 0.6)
+    canvas.text("meals", (LEFT - 1.0, DAY_LINE), SMALL, MUTED, "right")
     for hour in range(0, 25, 6):
-        canvas.text(f"{hour}:00", (LEFT + length * hour / 24.0, DAY_LINE - 4.4), SMALL, MUTED)
+        canvas.text(f"{(dawn + hour) % 24:.0f}:00", (LEFT + length * hour / 24.0, DAY_LINE - 4.4), SMALL, MUTED)
     for when, grams in meals:
         if 0.0 <= when < 1.0:
             draw_meal(canvas, LEFT + length * when, DAY_LINE, grams, eaten=when < now)
-    canvas.circle((LEFT + length * now, DAY_LINE), 1.0, INK)
+    canvas.line([(LEFT + length * now, DAY_LINE + 2.4), (LEFT + length * now, DAY_LINE - 2.4)], INK, 0.5)
 
 
 def draw_meal(canvas: Canvas, x: float, y: float, grams: float, eaten: bool) -> None:
     """A plate whose area is the meal; one still to come is pale."""
     radius = 0.32 * float(np.sqrt(grams))
-    canvas.circle((x, y), radius, blend(PAPER, ORANGE, 0.8 if eaten else 0.25))
-    canvas.circle((x, y), radius, ORANGE, 0.3)
+    canvas.circle((x, y), radius, blend(PAPER, PURPLE, 0.7 if eaten else 0.2))
+    canvas.circle((x, y), radius, PURPLE, 0.3)
     if radius > 1.8:
         canvas.text(f"{grams:.0f} g", (x, y), 1.9, INK if eaten else MUTED)

@@ -47,6 +47,8 @@ OURS = {
     "Pandemic": "proxygap.envs.pandemic:Pandemic",
     "Glucose": "proxygap.envs.glucose:Glucose",
     "GlucosePan": "proxygap.envs.glucose:GlucosePan",
+    "TrafficMerge": "proxygap.envs.traffic_merge:TrafficMerge",
+    "TrafficBottleneck": "proxygap.envs.traffic_bottleneck:TrafficBottleneck",
 }
 
 FOREIGN = {
