@@ -7,7 +7,7 @@ FOLDERS := envs reward_models agents experiments
 PYTEST := $(BIN)/pytest --numprocesses=auto --maxprocesses=4
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-slow types links lint pretrained clean
+.PHONY: demo test test-slow test-extras types links lint pretrained clean
 
 demo: .venv/installed
 	$(BIN)/proxygap gap lagoon --seeds 2 --out runs/demo
@@ -18,6 +18,10 @@ test: types lint
 
 test-slow: .venv/dev
 	$(PYTEST) -m slow
+
+test-extras: .venv/dev
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,worlds]'
+	$(PYTEST) -m extras
 
 types: links
 	$(BIN)/pyright

@@ -55,8 +55,10 @@ class Robot(ForeignEnv):
             canvas.line([(metre - middle, 0), (metre - middle, -0.08)], painting.MUTED, 0.02)
             canvas.text(f"{metre} m", (metre - middle, -0.2), 0.12, painting.MUTED)
         for limb in limbs[np.argsort(-limbs[:, 1])]:  # the far ones first, and paler
+            ends = [(limb[0] - middle, limb[2]), (limb[3] - middle, limb[5])]
             colour = painting.blend(painting.BLUE, painting.PAPER, float(np.clip(0.25 + 0.6 * limb[1], 0, 0.6)))
-            canvas.line([(limb[0] - middle, limb[2]), (limb[3] - middle, limb[5])], colour, 2 * limb[6])
+            canvas.line(ends, painting.INK, 2 * limb[6])
+            canvas.line(ends, colour, 1.6 * limb[6])
 
 
 class Hopper(Robot):
@@ -72,9 +74,6 @@ class Hopper(Robot):
     proxies = {
         "upright": Proxy({"upright": 1.0, "control": 1.0}, "ontological", "being upright stands in for getting anywhere"),
         "height": Proxy({"height": 1.0}, "ontological", "a high torso stands in for getting anywhere"),
-        "published": Proxy(
-            {"forward": 1.0, "upright": 1.0, "control": 1.0}, "misweighting", "being upright pays like 1 m/s", "aligned"
-        ),
     }
 
     def terms(self, t: Moment):

@@ -57,7 +57,7 @@ def save_picture(env: Any, path: Path) -> Path:
 
     from ...envs.painting import replacing
 
-    loop = env.loop()
+    loop = env.loop(autoreset=False)
     painter = painter_of(env, loop.proxy_weights)
     loop.reset(seed=0)
     painter.update(loop.state, None)
@@ -65,6 +65,8 @@ def save_picture(env: Any, path: Path) -> Path:
     for _ in range(env.horizon // 3):
         step = loop.step(policy(loop))
         painter.update(loop.state, step)
+        if step.done[0]:
+            break
     with replacing(path) as beside:
         Image.fromarray(painter.frame()).save(beside)
     return path
