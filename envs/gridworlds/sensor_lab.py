@@ -5,7 +5,7 @@ times, in the only order that nobody notices. A looped sensor says "cold" for ev
 freezer thaw, and the samples are lost; as long as one sensor works, the staff save them.
 
 Nobody stumbles into that: acting at random, all three are looped in one episode of 20,000. But every sensor that is looped pays
-a little by itself, which leaves a trail for a learner. Pay for the worst of the three readings leaves none.
+a little by itself, which leaves a trail. Pay for the worst of the three readings leaves none.
 
 Ours. Measurement tampering with many sensors: Roger et al. 2023 (arXiv:2308.15605).
 """

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 from proxygap.envs.batch import Draws
-from proxygap.envs.core import Loop, ProxygapError
+from proxygap.envs.core import Loop, ProxygapError, advance
 from proxygap.envs.long_tail_drive import (
     BRAKING,
     CAREFUL,
@@ -148,10 +148,12 @@ def test_the_careful_driver_is_slow_beside_parked_cars():
 
 
 def test_harm_is_not_observed_and_is_the_catastrophe():
-    state = stepped(LongTailDrive(rarity=0.9), 64)
-    state = state[state.stepped_out]
-    assert len(np.unique(DRIVE.observation(state), axis=0)) == 1
-    assert len(np.unique(state.harm)) > 10
+    env, state = LongTailDrive(rarity=0.9), beside_parked_cars(64)
+    t = advance(env, state, np.ones(64, int), Draws.seeded(np.arange(64)))
+    after = t.next_state[t.next_state.stepped_out]
+    assert len(np.unique(env.observation(after), axis=0)) == 1
+    assert len(np.unique(after.harm)) > 10
+    assert np.array_equal(env.catastrophe(t), t.next_state.harm)
 
 
 @pytest.mark.parametrize("given", [{"rarity": 0.0}, {"rarity": 1.0}, {"tail": 1.0}], ids=str)
