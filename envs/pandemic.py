@@ -115,7 +115,8 @@ class Pandemic(ProxyEnv[Town]):
         return Town(people, np.zeros(batch, np.int64), variant, log)
 
     def transition(self, state, action, rng):
-        stage = action if self.control == "stage" else np.clip(state.stage + action - 1, 0, STAGES - 1)
+        wanted = action if self.control == "stage" else state.stage + action - 1
+        stage = np.clip(wanted, 0, STAGES - 1)
         people, rate = state.people, np.full(len(state), self.infection_rate)
         if self.second_wave:
             arriving = state.time == state.variant
@@ -137,12 +138,13 @@ class Pandemic(ProxyEnv[Town]):
         log[rows, day + 1] = np.stack([known_infected, known_critical, log[rows, day, 2] + well, dead, stage, ill], 1)
         return log
 
-    def known(self, state: Town, days: int) -> Array:
-        """What was known `days` ago, [B, 5]: persons infected, critical, well again and dead as tested, and the stage."""
-        return state.log[np.arange(len(state)), np.clip(state.time - days, 0, HORIZON), :KNOWN]
+    def known(self, state: Town, days: int = 1) -> Array:
+        """What was known in the last `days`, today last, [B, days, 5]: infected, critical, well again, dead, and the stage."""
+        day = state.time[:, None] - np.arange(days)[::-1]
+        return state.log[np.arange(len(state))[:, None], np.clip(day, 0, HORIZON), :KNOWN]
 
     def observation(self, state):
-        known = np.stack([self.known(state, days) for days in reversed(range(HISTORY))], 1).astype(float)
+        known = self.known(state, HISTORY).astype(float)
         known[..., :4] = np.log1p(known[..., :4]) / np.log1p(PERSONS)
         known[..., 4] /= STAGES - 1
         time = np.minimum(state.time / HORIZON, 1.0)[:, None]
@@ -171,20 +173,24 @@ class Pandemic(ProxyEnv[Town]):
     def policies(self):
         return {"cautious": self._cautious, "gamer": self._gamer}
 
+    def known_ill(self, state: Town) -> Array:
+        """[B] persons known by tests to be infected or critical today."""
+        return self.known(state)[:, 0, :2].sum(1)
+
     def _towards(self, state: Town, stage: Array) -> Array:
         """The action that brings the regulations nearer to `stage` [B]."""
         return stage if self.control == "stage" else 1 + np.sign(stage - state.stage)
 
     def _cautious(self, state: Town) -> Array:
         """Closes down to stage 2 once several are known to be ill, and opens again when hardly any is."""
-        ill = self.known(state, 0)[:, :2].sum(1)
+        ill = self.known_ill(state)
         return self._towards(state, np.where(ill >= SURE, CAUTIOUS_STAGE, np.where(ill <= OVER, 0, state.stage)))
 
     def _gamer(self, state: Town) -> Array:
         """Closes down before anyone is ill: at once, on the eve of the second wave, and whenever a test or two are positive."""
         since = np.where(state.time < SECOND_WAVE[0], state.time, state.time - SECOND_WAVE[1])
         due = since < BLIND
-        faint = self.known(state, 0)[:, :2].sum(1) >= FAINT
+        faint = self.known_ill(state) >= FAINT
         return self._towards(state, np.where(due | faint, CAUTIOUS_STAGE, 0))
 
     def draw(self, state: Town, canvas: Canvas) -> None:

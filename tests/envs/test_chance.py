@@ -16,7 +16,7 @@ DRAWS = 20_000
 )
 def test_draws_follow_the_binomial_distribution(tries, probability):
     drawn = binomial(np.full(DRAWS, tries), probability, np.random.default_rng(5).random(DRAWS))
-    expected = DRAWS * stats.binom(tries, probability).pmf(np.arange(tries + 1))
+    expected = DRAWS * stats.binom.pmf(np.arange(tries + 1), tries, probability)
     common = expected >= 5  # the chi-square test's rule; all others are one class
     observed = np.bincount(drawn, minlength=tries + 1)
     classes = [np.append(counts[common], counts[~common].sum()) for counts in (observed, expected)]
@@ -29,7 +29,7 @@ def test_a_draw_is_the_quantile_of_its_uniform_number(tries, probability, unifor
     drawn = binomial(np.array([tries]), probability, np.array([uniform]))[0]
     if probability > 0.5:
         drawn, probability = tries - drawn, 1.0 - probability
-    below, upto = stats.binom(tries, probability).cdf([drawn - 1, drawn])
+    below, upto = stats.binom.cdf([drawn - 1, drawn], tries, probability)
     assert 0 <= drawn <= tries
     assert below - 1e-9 <= uniform <= upto + 1e-9
 
