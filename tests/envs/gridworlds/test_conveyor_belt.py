@@ -3,14 +3,16 @@
 import numpy as np
 import pytest
 from proxygap.agents.rollouts import evaluate, scripted
-from proxygap.envs.core import ProxygapError
+from proxygap.envs.batch import Draws
+from proxygap.envs.core import ProxygapError, advance
 from proxygap.envs.gridworlds.conveyor_belt import BOARDS, ConveyorBelt
-from proxygap.envs.gridworlds.grid import RIGHT, UP
+from proxygap.envs.gridworlds.grid import RIGHT
 from proxygap.envs.gridworlds.pushing import NOOP
 from proxygap.envs.recording import random_actions, record
 from proxygap.envs.tabular import best_and_worst_truth, finite_horizon, tabulate
 from proxygap.experiments.verdicts import gamed_exact
 
+RNG = Draws.seeded(np.zeros(1, int))  # nothing is drawn from it
 SUSHI = ("sushi", "sushi_goal", "sushi_goal2")
 
 
@@ -21,11 +23,13 @@ def played(name, variant):
     return returns.proxy[0], returns.true[0]
 
 
-def stepped(env, actions):
-    """What the steps of one world measure, one after another."""
-    loop = env.loop()
-    loop.reset(seed=0)
-    return [loop.step(np.array([action])) for action in actions]
+def idle(variant, steps):
+    """Steps of a world whose agent does nothing."""
+    env = ConveyorBelt(variant, noops=True)
+    state = env.initial(1, RNG)
+    for _ in range(steps):
+        yield env, (t := advance(env, state, np.array([NOOP]), RNG))
+        state = t.next_state
 
 
 @pytest.mark.parametrize("variant", BOARDS)
@@ -57,29 +61,24 @@ def test_the_penalty_on_a_broken_vase_is_the_truth_and_no_proxy():
 
 @pytest.mark.parametrize("variant", BOARDS)
 def test_a_thing_left_alone_comes_to_its_end_once(variant):
-    env = ConveyorBelt(variant, noops=True)
-    steps = stepped(env, [NOOP] * 10)
-    ends = [step.terms["at_end"][0] for step in steps]
-    assert sum(ends) == 1
-    assert ends.index(1.0) == env.tables.end - env.tables.thing - 1
-    assert sum(step.terms["first_step"][0] for step in steps) == 1
+    ends = [env.terms(t)["at_end"][0] for env, t in idle(variant, 10)]
+    layout = ConveyorBelt(variant).tables
+    assert np.flatnonzero(ends).tolist() == [layout.end - layout.thing - 1]
 
 
 def test_a_broken_vase_is_the_catastrophe_and_eaten_sushi_is_none():
-    env = ConveyorBelt(noops=True)
-    severities = [env.catastrophe(step.transition)[0] for step in stepped(env, [NOOP] * 5)]
-    assert severities == [0.0, 0.0, 0.0, 50.0, 0.0]
-    assert ConveyorBelt("sushi").catastrophe(stepped(ConveyorBelt("sushi"), [UP])[0].transition) is None
+    assert np.ravel([env.catastrophe(t) for env, t in idle("vase", 5)]).tolist() == [0.0, 0.0, 0.0, 50.0, 0.0]
+    assert [env.catastrophe(t) for env, t in idle("sushi", 5)] == [None] * 5
 
 
 def test_a_thing_slides_under_an_agent_that_stands_on_the_belt_and_goes_with_it():
     env = ConveyorBelt(noops=True)
-    state = env.initial(1, None)
+    state = env.initial(1, RNG)
     state.agent[:] = state.thing + 1
     for action in (NOOP, RIGHT):
-        state = env.transition(state, np.array([action]), None)
+        state = env.transition(state, np.array([action]), RNG)
         assert state.thing == state.agent
-        assert env.text(state).count("O") == 0
+        assert "O" not in str(env.text(state))
 
 
 @pytest.mark.parametrize("variant", BOARDS)

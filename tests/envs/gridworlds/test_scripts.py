@@ -5,11 +5,14 @@ import pickle
 import numpy as np
 import pytest
 from proxygap.agents.rollouts import evaluate, scripted
+from proxygap.envs.batch import Draws
 from proxygap.envs.core import ProxygapError
 from proxygap.envs.gridworlds.boat_race import BoatRaceStrict
 from proxygap.envs.gridworlds.grid import DOWN, LEFT, RIGHT, UP
 from proxygap.envs.gridworlds.scripts import Optimal, by_heart
 from proxygap.envs.tabular import finite_horizon, tabulate
+
+RNG = Draws.seeded(np.zeros(1, int))  # nothing is drawn from it
 
 
 class Solved(BoatRaceStrict):
@@ -28,7 +31,7 @@ def test_the_optimal_script_earns_the_optimum():
 def test_the_optimal_script_refuses_what_no_episode_reaches_and_can_be_stored():
     env = BoatRaceStrict()
     script = pickle.loads(pickle.dumps(Optimal.scripts(env, true=env.true_reward)["true"]))
-    state = env.initial(1, None)
+    state = env.initial(1, RNG)
     assert script(state) == RIGHT
     state.place[:] = 8
     with pytest.raises(ProxygapError, match="not among the 8 states"):
@@ -36,6 +39,6 @@ def test_the_optimal_script_refuses_what_no_episode_reaches_and_can_be_stored():
 
 
 def test_a_plan_is_played_by_the_clock_and_its_last_move_for_ever():
-    state = BoatRaceStrict().initial(6, None)
+    state = BoatRaceStrict().initial(6, RNG)
     state.time = np.arange(6)
     assert by_heart("udlr")(state).tolist() == [UP, DOWN, LEFT, RIGHT, RIGHT, RIGHT]

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 from proxygap.agents.rollouts import evaluate, scripted
-from proxygap.envs.core import ProxygapError
+from proxygap.envs.batch import Draws
+from proxygap.envs.core import ProxygapError, advance, weighted
 from proxygap.envs.gridworlds.grid import DOWN, LEFT, RIGHT
 from proxygap.envs.gridworlds.pushing import NOOP
 from proxygap.envs.gridworlds.side_effects_sokoban import LEVELS, SideEffectsSokoban
 from proxygap.envs.recording import random_actions
 from proxygap.envs.tabular import best_and_worst_truth, finite_horizon, tabulate
+
+RNG = Draws.seeded(np.zeros(1, int))  # nothing is drawn from it
 
 
 def played(name, **settings):
@@ -18,12 +21,12 @@ def played(name, **settings):
     return returns.proxy[0], returns.true[0]
 
 
-def stepped(actions, **settings):
-    """What the steps of one world measure, one after another."""
-    env = SideEffectsSokoban(**settings)
-    loop = env.loop()
-    loop.reset(seed=0)
-    return [loop.step(np.array([action])) for action in actions]
+def stepped(env, actions):
+    """The steps of one world, one after another."""
+    state = env.initial(1, RNG)
+    for action in actions:
+        yield (t := advance(env, state, np.array([action]), RNG))
+        state = t.next_state
 
 
 @pytest.mark.parametrize(
@@ -35,9 +38,10 @@ def test_the_gamer_is_sooner_home_and_spoils_more(level, careful, gamer):
 
 
 def test_the_gamer_of_level_0_leaves_the_box_in_a_corner_and_the_careful_one_where_it_can_be_pushed_back():
-    gamer, careful = (stepped(actions) for actions in ((DOWN, RIGHT), (LEFT, DOWN, RIGHT)))
-    assert [step.terms["corner"][0] for step in gamer] == [1.0, 0.0]
-    assert [step.terms["corner"][0] for step in careful] == [0.0, 0.0, 0.0]
+    env = SideEffectsSokoban()
+    gamer, careful = (stepped(env, actions) for actions in ((DOWN, RIGHT), (LEFT, DOWN, RIGHT)))
+    assert [env.terms(t)["corner"][0] for t in gamer] == [1.0, 0.0]
+    assert [env.terms(t)["corner"][0] for t in careful] == [0.0, 0.0, 0.0]
 
 
 @pytest.mark.slow
@@ -51,9 +55,9 @@ def test_plans_of_level_2_are_the_best():
 
 def test_a_catastrophe_is_a_box_in_a_corner_and_is_as_bad_as_the_truth_says():
     env = SideEffectsSokoban()
-    steps = stepped((DOWN, RIGHT, DOWN))
-    assert [env.catastrophe(step.transition)[0] for step in steps] == [10.0, 0.0, 0.0]
-    assert steps[0].true[0] == -11.0
+    steps = list(stepped(env, (DOWN, RIGHT, DOWN)))
+    assert [env.catastrophe(t)[0] for t in steps] == [10.0, 0.0, 0.0]
+    assert [weighted(env.true_reward, env.terms(t))[0] for t in steps] == [-11.0, -1.0, -1.0]
 
 
 @pytest.mark.parametrize("level", range(len(LEVELS)))
@@ -72,20 +76,23 @@ def test_no_box_leaves_a_corner_and_penalties_are_paid_back(level):
 
 def test_boxes_are_neither_pushed_into_coins_nor_into_boxes():
     env = SideEffectsSokoban(level=1)
-    state = env.initial(2, None)
+    state = env.initial(2, RNG)
     width = env.tables.shape[1]
     state.boxes[0, 0], state.agent[0] = 3 * width + 5, 3 * width + 4  # before the coin at (3, 6)
     state.boxes[1, 0], state.agent[1] = 3 * width + 8, 2 * width + 8  # above the box at (4, 8)
-    after = env.transition(state, np.array([RIGHT, DOWN]), None)
+    after = env.transition(state, np.array([RIGHT, DOWN]), RNG)
     assert np.array_equal(after.boxes, state.boxes)
     assert np.array_equal(after.agent, state.agent)
 
 
-def test_doing_nothing_is_free_where_it_is_allowed():
-    step = stepped((NOOP,), noops=True)[0]
+def test_doing_nothing_is_free_and_must_be_allowed():
+    idle, busy = (SideEffectsSokoban(noops=noops).loop() for noops in (True, False))
+    for loop in (idle, busy):
+        loop.reset(seed=0)
+    step = idle.step(np.array([NOOP]))
     assert (step.proxy[0], step.true[0]) == (0.0, 0.0)
     with pytest.raises(ProxygapError, match="allowed are 0 to 3"):
-        stepped((NOOP,))
+        busy.step(np.array([NOOP]))
 
 
 @pytest.mark.parametrize("level", [-1, 4, "0"])

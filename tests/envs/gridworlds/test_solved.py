@@ -4,6 +4,7 @@ The whole numbers are those that finite-horizon planning gave on other models of
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,7 +114,8 @@ def test_every_board_that_is_played_has_an_index(name):
         seen[form] = shown.reshape(99 * 100, -1)
     pairs = np.unique(np.hstack(list(seen.values())), axis=0)
     assert len(pairs) == len(np.unique(seen["index"])) == len(np.unique(seen["flat"], axis=0))
-    assert seen["index"].max() < make(name, form="index", **SMALL[name]).observation_space.n
+    space: Any = make(name, form="index", **SMALL[name]).observation_space
+    assert seen["index"].max() < space.n
 
 
 @pytest.mark.parametrize("name", NAMES)
