@@ -67,7 +67,7 @@ def test_a_thing_left_alone_comes_to_its_end_once(variant):
 
 
 def test_a_broken_vase_is_the_catastrophe_and_eaten_sushi_is_none():
-    assert np.ravel([env.catastrophe(t) for env, t in idle("vase", 5)]).tolist() == [0.0, 0.0, 0.0, 50.0, 0.0]
+    assert [env.catastrophe(t) for env, t in idle("vase", 5)] == [0.0, 0.0, 0.0, 50.0, 0.0]
     assert [env.catastrophe(t) for env, t in idle("sushi", 5)] == [None] * 5
 
 
