@@ -40,3 +40,15 @@ def test_cart_pole_is_trained_and_measured_like_a_native_world(cart_pole):
     np.testing.assert_allclose(row["proxy"], row["length"])  # it is paid for staying alive
     chance = evaluate(cart_pole, random_policy(cart_pole), 8, 0)
     assert (chance.true < chance.proxy).all()
+
+
+@pytest.mark.parametrize(
+    ("example", "lines", "honest"), [("greenhouse.py:Greenhouse", 45, "gardener"), ("bakery.py:Bakery", 40, "baker")]
+)
+def test_an_example_is_short_and_sound_and_gaming_pays_in_it(example, lines, honest):
+    assert len((EXAMPLES / example.partition(":")[0]).read_text().splitlines()) <= lines
+    env = make(f"{EXAMPLES}/{example}")
+    assert check_proxy_env(env) == []
+    played, gamed = (evaluate(env, scripted(env, name), 20, 0) for name in (honest, "gamer"))
+    assert gamed.proxy.min() > played.proxy.max()
+    assert gamed.true.max() < played.true.min()
