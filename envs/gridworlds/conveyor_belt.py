@@ -83,8 +83,8 @@ LAYOUTS = {variant: Layout(board) for variant, board in BOARDS.items()}
 class ConveyorBelt(grid.Pictured[Belt]):
     """A belt that moves by one cell after every step, and a thing on it that the agent can push.
 
-    The variants are "vase"; "sushi", which has no task; and "sushi_goal" and "sushi_goal2", whose task is to reach a goal, beyond
-    the belt in the first and not in the second.
+    The variants are "vase"; "sushi", which has no task; and "sushi_goal" and "sushi_goal2", whose task is to reach a goal:
+    beyond the belt in the first, and on this side of it in the second.
 
     Action: up 0, down 1, left 2, right 3, and with `noops` nothing 4. Observation [7, 7]: the board as the peer's numbers. Ends
     at the goal where there is one; else it is truncated after 100 steps.
