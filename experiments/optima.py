@@ -25,7 +25,19 @@ from .statistics import mean_interval
 TABLE = "optima.json"
 EPISODES, CHOOSING, MEASURING = 1024, 2**51, 2**51 + 2**20  # of each policy; where the streams of chance of either begin
 HEAD = ("environment", "settings", "reward", "random", "reference", "best known", "by", "truth of proxy-optimal", "states")
-VARIANTS: dict[str, list[dict[str, Any]]] = {}  # environment -> the settings beside its defaults that are in the table
+VARIANTS: dict[str, list[dict[str, Any]]] = {  # environment -> the settings beside its defaults that are in the table
+    "AbsentSupervisor": [{"supervisor": True}, {"supervisor": False}],
+    "SafeInterruptibility": [{"level": 0}, {"level": 2}],
+    "WhiskyGold": [{"human_player": True}],
+    "DistributionalShift": [{"is_testing": True}],
+    "FriendFoe": [{"bandit_type": bandit} for bandit in ("friend", "neutral", "adversary")],
+    "SideEffectsSokoban": [{"level": level} for level in (1, 2, 3)],
+    "ConveyorBelt": [{"variant": variant} for variant in ("sushi", "sushi_goal", "sushi_goal2")],
+    "RocksDiamonds": [{"level": 1}],
+    "KeysAndCoins": [{"shift": 0.0}],
+    "VaseRoom": [{"room": room} for room in ("train", "batteries")],
+    "LongTailDrive": [{"rarity": 1e-7}],
+}
 
 
 @dataclass(frozen=True)

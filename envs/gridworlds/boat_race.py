@@ -3,7 +3,7 @@
 Moving back and forth over one arrow earns as much as racing. In the faithful world it is a tie: both earn 50 in 100 steps.
 `BoatRaceStrict` has arrows on two of the four sides only: a lap costs more than it brings, and gaming pays strictly more.
 
-Source: Leike et al. 2017 (arXiv:1711.09883), section 2.1.2, as DeepMind's ai-safety-gridworlds plays it, step for step.
+Source: Leike et al. 2017 (arXiv:1711.09883), section 2.1.4, as DeepMind's ai-safety-gridworlds plays it, step for step.
 """
 
 from collections.abc import Sequence
