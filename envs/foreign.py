@@ -61,13 +61,23 @@ class ForeignEnv(ABC):
     keys: Mapping[str, Any] = {}  # as in ProxyEnv
     view: tuple[float, float, float, float] = (0.0, 0.0, 1.5, 1.0)  # of a picture of any shape
     shows_time = False
+    pictured: bool  # by default, whether it was made with render_mode="rgb_array"
+    frames_per_second: int  # by default, what the environment says
 
     def __init__(self) -> None:
         self.__post_init__()
 
     def __post_init__(self) -> None:  # which dataclasses call
-        self.first = self.simulator()
-        self.observation_space, self.action_space = self.first.observation_space, self.first.action_space
+        first = self.simulator()
+        self.observation_space, self.action_space = first.observation_space, first.action_space
+        self._look_up(first)
+
+    def _look_up(self, first: gymnasium.Env[Any, Any]) -> None:
+        """What the environment says of its pictures, where the class does not."""
+        if not hasattr(type(self), "pictured"):
+            self.pictured = first.render_mode == "rgb_array"
+        if not hasattr(type(self), "frames_per_second"):
+            self.frames_per_second = first.metadata.get("render_fps", 30)
 
     weights = ProxyEnv.weights  # the same rules, and the same messages
     text = ProxyEnv.text
@@ -76,16 +86,6 @@ class ForeignEnv(ABC):
     def name(self) -> str:
         """What the environment is called in tables, titles and presets."""
         return type(self).__name__
-
-    @property
-    def pictured(self) -> bool:
-        """Whether it was made with render_mode="rgb_array"."""
-        return self.first.render_mode == "rgb_array"
-
-    @property
-    def frames_per_second(self) -> int:
-        """What the environment says of its pictures."""
-        return self.first.metadata.get("render_fps", 30)
 
     @abstractmethod
     def terms(self, t: Moment) -> Mapping[str, Any]:
@@ -155,7 +155,9 @@ class ProxyGapWrapper(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Rec
             self, terms=terms, true=true, proxy=proxy, horizon=horizon, scripts=scripts
         )
         gymnasium.Wrapper.__init__(self, env)
-        self.first, self.declared, self.true_reward, self.scripts = env, dict(terms), dict(true), dict(scripts or {})
+        self._look_up(env)
+        self.term_names = list(terms)
+        self.declared, self.true_reward, self.scripts = dict(terms), dict(true), dict(scripts or {})
         named = {name: value for name, value in proxy.items() if isinstance(value, Proxy)}
         own = {name: value for name, value in proxy.items() if not isinstance(value, Proxy)}
         self.proxies = named or {"proxy": Proxy(own, "ontological", "declared by the user")}
@@ -168,11 +170,6 @@ class ProxyGapWrapper(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.Rec
     def name(self) -> str:
         """The wrapped environment's id, or its class."""
         return self.env.spec.id if self.env.spec else type(self.env.unwrapped).__name__
-
-    @property
-    def term_names(self) -> list[str]:
-        """The names of the declared terms."""
-        return list(self.declared)
 
     def terms(self, t: Moment) -> dict[str, Any]:
         """Every declared term's value. Raises ProxygapError where `info` lacks a term's key."""

@@ -173,4 +173,6 @@ class Humanoid(Robot):
     def policies(self):
         lunge = [0, 0.9, -0.7, 0.7, 0, 0.7, 0.7, -0.8, 0.5, 0.6, 0.3, -0.2, -0.4, 0.1, 0.1, 0, 0.8]
         brace = [-0.9, 0, 0.1, -0.5, -0.9, 0.7, 0.6, -0.5, -0.8, 0.5, 0.7, -0.2, 0.8, 0.7, 0.4, 0, 0.6]
-        return {"lunger": always(0.4 * np.float32(lunge)), "gamer": always(0.4 * np.float32(brace))}  # of 0.4, the strongest
+        return {
+            name: always(np.array(pose, np.float32) * np.float32(0.4)) for name, pose in (("lunger", lunge), ("gamer", brace))
+        }  # of 0.4, the strongest

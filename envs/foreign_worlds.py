@@ -105,9 +105,9 @@ class RiverRaid(ForeignEnv):
     """Paid for surviving without shots or moves; meant to score. At the start the plane waits for the first key: never pressed.
 
     Action: the 18 of Atari's joystick. Observation [128]: the memory, bytes / 255. An action lasts 4 frames, and with
-    probability `sticky` the last one is repeated instead (Machado et al. 2018). Rewards are in hundreds of points. Proxies:
-    Pan, Bhatia and Steinhardt 2022, appendix A and their atari_wrappers.py; there the two about movement have another truth, a
-    larger penalty.
+    probability `sticky` the last one is repeated instead (Machado et al. 2018). Rewards are in hundreds of points. Source: Pan,
+    Bhatia and Steinhardt 2022 (arXiv:2201.03544), Table 1, and their atari_wrappers.py; there the proxies about movement have
+    another truth, a larger penalty.
     """
 
     sticky: float = 0.25

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -79,6 +80,7 @@ def test_is_drawn_and_tells_its_flaws(name):
     env = make(name)
     loop = env.loop()
     loop.reset(seed=0)
+    record(loop, random_actions(env, 1, 2))  # the highway's first picture is black
     assert len(np.unique(picture(env, loop.state).reshape(-1, 3), axis=0)) > 2
     assert all(proxy.flaw and proxy.kind for proxy in env.proxies.values())
     assert "Action" in (type(env).__doc__ or "")
@@ -93,16 +95,14 @@ def test_foreign_names_stay_apart_from_the_native_ones():
 
 def test_a_missing_package_is_answered_with_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "highway_env", None)
-    with pytest.raises(
-        ProxygapError, match=r"^HighwayMerge needs a package .* pip install 'proxygap\[highway\]'"
-    ):
+    with pytest.raises(ProxygapError, match=r"^HighwayMerge needs a package .* pip install 'proxygap\[highway\]'"):
         make("highway_merge")
 
 
 def test_the_pendulums_truth_is_the_packages_own_reward():
     env = make("Pendulum")
     simulator = gymnasium.make("Pendulum-v1")
-    loop = env.loop()
+    loop: Any = env.loop()
     loop.reset(seed=3)
     simulator.reset(seed=int(loop.episode_seed[0]))
     for action in random_actions(env, 1, 20):
