@@ -73,6 +73,7 @@ class Traffic(State):
     lane: Array  # [B, N] int, 0 in an empty slot
     line: Array  # [B, N] int, all slots in a line: lane after lane, the foremost car first, and the empty ones last
     leaders: Array  # [B, 2, N] int, slots of the car ahead in the lane and of that ahead where lanes meet; N for none
+    crashed: Array  # [B] bool, a car has run into another
 
     @property
     def alive(self) -> Array:
@@ -80,10 +81,11 @@ class Traffic(State):
         return self.lane > 0
 
 
-def unsorted(lane: Array) -> tuple[Array, Array]:
-    """A line and leaders for new `lane`s [B, N], to be arranged."""
+def unsorted(position: Array, speed: Array, lane: Array) -> Traffic:
+    """Traffic of cars [B, N] that is still to be arranged."""
     batch, slots = lane.shape
-    return np.tile(np.arange(slots), (batch, 1)), np.full((batch, 2, slots), slots)
+    line, leaders = np.tile(np.arange(slots), (batch, 1)), np.full((batch, 2, slots), slots)
+    return Traffic(position, speed, lane, line, leaders, np.zeros(batch, bool))
 
 
 def sort(line: Array, queue: Array, position: Array) -> Array:
@@ -210,11 +212,12 @@ class Road:
         """The traffic after so many steps of `step` s; the first cars accelerate as `command` [B, K] m/s^2 says.
 
         Nobody drives faster than the safe speed, so that nobody runs into the car ahead; without `failsafe` the first cars may.
-        Positions follow speeds as in SUMO: x += v step, with the new speed. Leaders are those of before.
+        Positions follow speeds as in SUMO: x += v step, with the new speed. Line and leaders are those of before.
         """
         pairs, driven = self.pairs(traffic), traffic.alive[:, : command.shape[1]]
         (position, speed), command = self._cars(traffic, pairs), command[driven]
         controlled = np.flatnonzero(pairs.cars % traffic.lane.shape[1] < driven.shape[1])
+        hit = np.zeros(len(pairs.cars), bool)
         for _ in range(steps):
             change, limit = pairs.look(self.driver, position, speed)
             change[controlled] = command
@@ -223,7 +226,11 @@ class Road:
             limit = np.minimum(limit, self.driver.desired_speed)
             speed[:-1] = np.minimum(np.maximum(speed[:-1] + step * change, 0.0), limit)
             position[:-1] += step * speed[:-1]
-        return self._in_slots(traffic, pairs, position[:-1], speed[:-1])
+            if not failsafe:
+                hit |= position[pairs.leader[: len(hit)]] - position[:-1] < LENGTH
+        after = self._in_slots(traffic, pairs, position[:-1], speed[:-1])
+        after.crashed[pairs.cars[hit] // traffic.lane.shape[1]] = True
+        return after
 
     def _cars(self, traffic: Traffic, pairs: Pairs) -> tuple[Array, Array]:
         """Positions and speeds [M + 1] of all cars, and of nobody."""
@@ -235,7 +242,8 @@ class Road:
         lane = traffic.lane.take(pairs.cars)
         lane = np.where(position >= self.end[lane], lane // 2, lane)
         gone = lane == 0
-        after = Traffic(traffic.position.copy(), traffic.speed.copy(), traffic.lane.copy(), traffic.line, traffic.leaders)
+        moved = (values.copy() for values in (traffic.position, traffic.speed, traffic.lane))
+        after = Traffic(*moved, traffic.line, traffic.leaders, traffic.crashed.copy())
         np.put(after.position, pairs.cars, np.where(gone, AWAY, position))
         np.put(after.speed, pairs.cars, np.where(gone, 0.0, speed))
         np.put(after.lane, pairs.cars, lane)

@@ -23,7 +23,6 @@ class Scene(Traffic):
     """Traffic in which some cars are controlled: those in the first slots."""
 
     left: Array  # [B] cars that have left so far
-    crashed: Array  # [B] bool, two cars overlap
     noise: Array  # [B, cars, numbers] standard normal, for what is observed of each controlled car
 
 
@@ -136,16 +135,15 @@ class TrafficEnv(ProxyEnv[T]):
 
     def fresh(self, position: Array, speed: Array, lane: Array, rng: Draws) -> dict[str, Any]:
         """What a scene holds, by name, when an episode begins with these cars [B, slots]."""
-        none = np.zeros(len(lane))
-        return self.scene(Traffic(position, speed, lane, *unsorted(lane)), none, none > 0, rng)
+        return self.scene(unsorted(position, speed, lane), np.zeros(len(lane)), rng)
 
-    def scene(self, traffic: Traffic, left: Array, crashed: Array, rng: Draws) -> dict[str, Any]:
-        """What a scene holds, by name, once `traffic` has moved; `crashed`: what had before."""
+    def scene(self, traffic: Traffic, left: Array, rng: Draws) -> dict[str, Any]:
+        """What a scene holds, by name, once cars have moved, changed lanes, entered and left."""
         self.road.arrange(traffic)
-        overlap = (gap_ahead(traffic.position, traffic.leaders[:, 0]) < 0.0).any(1)
+        traffic.crashed = traffic.crashed | (gap_ahead(traffic.position, traffic.leaders[:, 0]) < 0.0).any(1)
         shape = len(left), *(self.observation_space.shape or ())
         noise = rng.normal(size=shape) if self.noise else np.zeros(shape)
-        return vars(traffic) | {"left": left, "crashed": crashed | overlap, "noise": noise}
+        return vars(traffic) | {"left": left, "noise": noise}
 
 
 def mean(values: Array, cars: Array) -> Array:

@@ -102,7 +102,7 @@ class TrafficBottleneck(TrafficEnv[Bottleneck]):
         changed = self._change_lanes(after, asked(action), state.settling)
         settling = np.where(changed, SETTLE, np.maximum(state.settling - 1, 0))
         waiting = self._let_in(after, state.waiting, rng)
-        return Bottleneck(**self.scene(after, left, state.crashed, rng), waiting=waiting, settling=settling)
+        return Bottleneck(**self.scene(after, left, rng), waiting=waiting, settling=settling)
 
     def _change_lanes(self, after: Traffic, side: Array, settling: Array) -> Array:
         """Changes the lanes of controlled cars in the traffic `after` a step; [B, 4] bool, who has changed."""

@@ -99,7 +99,7 @@ class TrafficMerge(TrafficEnv[Merge]):
         after = self.road.drive(state, self.command(action), STEP / SUBSTEPS, SUBSTEPS, self.failsafe)
         left = state.left + (state.alive & ~after.alive).sum(1)
         waiting = self._let_in(after, state.waiting, rng)
-        return Merge(**self.scene(after, left, state.crashed, rng), waiting=waiting)
+        return Merge(**self.scene(after, left, rng), waiting=waiting)
 
     def _let_in(self, after: Traffic, waiting: Array, rng: Draws) -> Array:
         """Lets cars into the traffic `after` a step; how many wait then, [B, 2]."""

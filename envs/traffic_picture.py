@@ -111,13 +111,12 @@ def draw_bottleneck_road(canvas: Canvas, end: Array) -> None:
         along = np.minimum(metres, (row + 1) * STRIP - 1e-6)  # its end is not yet the next strip
         for wider, colour in ((0.6, PAINT), (0.0, ASPHALT)):
             draw_surface(canvas, along, end, wider, colour)
-        if row < ROWS - 1:
-            for x, y in on_strips((row + 1) * STRIP + np.array([-1e-6, 0.0]), np.zeros(2)) + np.array(
-                [[5.5, 0.0], [-5.5, 0.0]]
-            ):
-                canvas.arrow((x - 3.5, y), (x + 3.5, y), INK, 1.4)  # here the road goes on in the next strip
     for lanes in ((4, 5), (5, 6), (6, 7), (2, 3)):
         draw_line_between(canvas, *lanes, end)
+    for border in range(1, ROWS):  # the road goes on in the next strip
+        (right, upper), (left, lower) = on_strips(border * STRIP + np.array([-1e-6, 0.0]), np.zeros(2))
+        canvas.arrow((right + 2.0, upper), (right + 9.0, upper), INK, 1.4)
+        canvas.arrow((left - 9.0, lower), (left - 2.0, lower), INK, 1.4)
 
 
 def draw_surface(canvas: Canvas, metres: Array, end: Array, wider: float, colour: Colour) -> None:
