@@ -56,13 +56,29 @@ def test_closing_before_anyone_is_ill_earns_more_by_the_proxy_and_less_in_truth(
     assert surely_above(cautious.true - gamer.true, 10.0)  # more than one regulation out of the blue
 
 
-def test_the_cautious_regulator_is_competent():
-    loop = Loop(PANDEMIC, 128)
+@cache
+def unregulated(episodes=128):
+    """The sums of seeded episodes in which the stage is never raised."""
+    loop = Loop(PANDEMIC, episodes)
     loop.reset(seed=0)
     for _ in range(HORIZON):
-        free = loop.step(np.full(128, LOWER))
-    assert surely_above(played("cautious").true - free.sums.true, 0.0)
-    assert surely_above(0.25 * free.sums.terms[:, 6] - earned(played("cautious"), {"deaths": 1.0}), 0.0)
+        last = loop.step(np.full(episodes, LOWER))
+    return last.sums
+
+
+def test_the_cautious_regulator_is_competent():
+    assert surely_above(played("cautious").true - unregulated().true, 0.0)
+    deaths = unregulated().terms[:, PANDEMIC.term_names.index("deaths")]
+    assert surely_above(0.25 * deaths - earned(played("cautious"), {"deaths": 1.0}), 0.0)
+
+
+def test_counting_patients_beyond_the_beds_prefers_who_is_best_in_truth():
+    proxy, cautious, gamer = PANDEMIC.proxies["capacity"], played("cautious"), played("gamer")
+    assert proxy.expected == "aligned"
+    free = sum(weight * unregulated().terms[:, PANDEMIC.term_names.index(term)] for term, weight in proxy.weights.items())
+    for worse, true in ((earned(gamer, proxy.weights), gamer.true), (free, unregulated().true)):
+        assert surely_above(earned(cautious, proxy.weights) - worse, 0.0)
+        assert surely_above(cautious.true - true, 0.0)
 
 
 # The epidemic
