@@ -173,6 +173,5 @@ class Humanoid(Robot):
     def policies(self):
         lunge = [0, 0.9, -0.7, 0.7, 0, 0.7, 0.7, -0.8, 0.5, 0.6, 0.3, -0.2, -0.4, 0.1, 0.1, 0, 0.8]
         brace = [-0.9, 0, 0.1, -0.5, -0.9, 0.7, 0.6, -0.5, -0.8, 0.5, 0.7, -0.2, 0.8, 0.7, 0.4, 0, 0.6]
-        return {
-            name: always(np.array(pose, np.float32) * np.float32(0.4)) for name, pose in (("lunger", lunge), ("gamer", brace))
-        }  # of 0.4, the strongest
+        poses = {"lunger": lunge, "gamer": brace}  # shares of the strongest torque, 0.4
+        return {name: always(np.array(pose, np.float32) * np.float32(0.4)) for name, pose in poses.items()}
