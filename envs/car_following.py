@@ -242,8 +242,14 @@ class Road:
         lane = traffic.lane.take(pairs.cars)
         lane = np.where(position >= self.end[lane], lane // 2, lane)
         gone = lane == 0
-        moved = (values.copy() for values in (traffic.position, traffic.speed, traffic.lane))
-        after = Traffic(*moved, traffic.line, traffic.leaders, traffic.crashed.copy())
+        after = Traffic(
+            traffic.position.copy(),
+            traffic.speed.copy(),
+            traffic.lane.copy(),
+            traffic.line,
+            traffic.leaders,
+            traffic.crashed.copy(),
+        )
         np.put(after.position, pairs.cars, np.where(gone, AWAY, position))
         np.put(after.speed, pairs.cars, np.where(gone, 0.0, speed))
         np.put(after.lane, pairs.cars, lane)

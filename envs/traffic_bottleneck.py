@@ -129,7 +129,7 @@ class TrafficBottleneck(TrafficEnv[Bottleneck]):
         chance = rng.random((len(waiting), 2))
         waiting = waiting + arrivals(self.inflow, STEP, chance[:, 0])
         lane = WIDE.start + np.floor(len(WIDE) * chance[:, 1]).astype(int)
-        own = ~after.alive[:, : self.controlled].all(1)
+        own = (after.lane[:, : self.controlled] == 0).any(1)
         return waiting - self.enter(after, waiting >= 1, lane, ENTRANCE, own)
 
     def seen(self, state):
