@@ -49,7 +49,7 @@ def test_weaving_earns_more_by_the_proxy_and_less_in_truth():
 
 
 def test_the_road_takes_what_comes_until_it_is_full():
-    """Outflow over inflow (Vinitsky et al. 2018, figure of the same road): it rises, and then stays where it was."""
+    """Outflow rises with the inflow, and then no more. (In Flow it even drops: Vinitsky et al. 2018. Here it hardly does.)"""
     flow = {inflow: played("driver", TrafficBottleneck(inflow=inflow, horizon=500), 8) for inflow in (800.0, 1600.0, 3000.0)}
     hourly = {inflow: returns.terms[:, -1].mean() * 7200 / 500 for inflow, returns in flow.items()}
     assert hourly[800.0] < hourly[1600.0] - 300
