@@ -64,7 +64,7 @@ def draw_insulin(canvas: Canvas, rates: Array, basal: float, most: float) -> Non
     line = BAR_FLOOR + basal * height
     canvas.line([(LEFT, line), (RIGHT, line)], SKY, 0.3)
     canvas.text("basal", (LEFT - 1.0, line), SMALL, MUTED, "right")
-    canvas.text("insulin", (LEFT + 1.0, BAR_CEILING - 2.0), SMALL, MUTED, "left")
+    canvas.text("insulin", (LEFT - 1.0, BAR_CEILING - 1.1), SMALL, MUTED, "right")
     for hour in range(HOURS + 1):
         label = "now" if hour == HOURS else f"-{HOURS - hour} h"
         canvas.text(label, (LEFT + (RIGHT - LEFT) * hour / HOURS, BAR_FLOOR - 1.6), SMALL, MUTED)

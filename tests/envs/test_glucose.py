@@ -38,7 +38,7 @@ def lived(env, steps, meal=0.0, script=None):
     """Glucose [steps] mg/dL after one meal of so many g at the start, on the basal rate or by a script."""
     state, rng = env.initial(1, draws(1)), draws(1)
     state = replace(state, served=np.zeros((1, 1), int), serving=np.full((1, 1), meal))
-    basal, glucose = np.array([[env.body.basal / env.strongest]]), []
+    basal, glucose = np.array([[env.physiology.basal / env.strongest]]), []
     for _ in range(steps):
         state = advance(env, state, script(state) if script else basal, rng).next_state
         glucose.append(state.glucose[0])
@@ -80,11 +80,11 @@ def test_on_basal_insulin_a_fasting_patient_rests(patient):
 
 
 def test_a_fasting_day_on_the_basal_rate_changes_nothing():
-    assert lived(FASTING, DAY) == pytest.approx(np.full(DAY, FASTING.body.glucose), abs=1e-9)
+    assert lived(FASTING, DAY) == pytest.approx(np.full(DAY, FASTING.physiology.glucose), abs=1e-9)
 
 
 def test_after_a_meal_with_its_bolus_glucose_peaks_within_two_hours_and_comes_back():
-    curve, rest, six_hours = lived(FASTING, DAY, 50.0, FASTING.calculator(1.0)), FASTING.body.glucose, 6 * 60 // STEP
+    curve, rest, six_hours = lived(FASTING, DAY, 50.0, FASTING.calculator(1.0)), FASTING.physiology.glucose, 6 * 60 // STEP
     peak = int(curve.argmax())
     assert 60 <= peak * STEP <= 120
     assert (np.diff(curve[:peak]) > -1e-9).all()
@@ -93,7 +93,7 @@ def test_after_a_meal_with_its_bolus_glucose_peaks_within_two_hours_and_comes_ba
 
 
 def test_without_a_bolus_glucose_goes_higher_and_stays_up_for_hours():
-    curve, rest, six_hours = lived(FASTING, DAY, 50.0), FASTING.body.glucose, 6 * 60 // STEP
+    curve, rest, six_hours = lived(FASTING, DAY, 50.0), FASTING.physiology.glucose, 6 * 60 // STEP
     assert curve.max() > lived(FASTING, DAY, 50.0, FASTING.calculator(1.0)).max() + 15.0
     assert curve.argmax() * STEP > 180
     assert curve[six_hours] > rest + 40.0
@@ -131,7 +131,7 @@ def test_risk_is_least_at_139_and_that_of_magni():
 def test_a_year_of_hypoglycaemia_costs_what_the_papers_say():
     t = advance(Glucose(), Glucose().initial(1, draws(1)), np.array([[0.5]]), draws(1))
     low = replace(t, next_state=replace(t.next_state, glucose=np.array([69.0])))
-    rate, terms = 0.5 * 4.32 * Glucose().body.basal, Glucose().terms(low)
+    rate, terms = 0.5 * 4.32 * Glucose().physiology.basal, Glucose().terms(low)
     for weights, visits in ((GlucosePan.true_reward, 1.0), (Glucose.proxies["orpo_cost"].weights, 10.0)):
         yearly = YEAR * sum(weight * terms[name][0] for name, weight in weights.items())
         assert yearly == pytest.approx(-1350.0 * visits - 0.32 * 105_120 * rate)
@@ -191,7 +191,7 @@ def test_doses_are_evenly_spaced():
     env = Glucose(doses=5)
     assert env.action_space == spaces.Discrete(5)
     t = advance(env, env.initial(5, draws(5)), np.arange(5), draws(5))
-    assert t.next_state.insulin[:, -1] == pytest.approx(np.linspace(0.0, 4.32, 5) * env.body.basal)
+    assert t.next_state.insulin[:, -1] == pytest.approx(np.linspace(0.0, 4.32, 5) * env.physiology.basal)
     assert played(env, "gamer").proxy.max() == 0
 
 
@@ -214,8 +214,8 @@ def test_a_noisy_sensor_errs_as_a_real_one_and_shows_no_more_than_it_can():
     loop = env.loop(512)
     loop.reset(seed=0)
     for _ in range(2 * HISTORY):
-        loop.step(np.full((512, 1), env.body.basal / env.strongest))
-    errors = (loop.state.seen - env.body.glucose)[:, 2::3]  # at the ends of quarters of an hour
+        loop.step(np.full((512, 1), env.physiology.basal / env.strongest))
+    errors = (loop.state.seen - env.physiology.glucose)[:, 2::3]  # at the ends of quarters of an hour
     scale = 0.7 / math.sqrt(1 - 0.7**2)  # of the normal error once it has settled
     expected = sensor_error(np.random.default_rng(0).normal(0.0, scale, 100_000))
     assert errors.mean() == pytest.approx(expected.mean(), abs=1.0)
@@ -231,8 +231,16 @@ def test_a_sensor_shows_no_less_and_no_more_than_it_can():
 
 @pytest.mark.parametrize(
     "given",
-    [{"patient": "adult#099"}, {"days": 0}, {"meal_size": -1.0}, {"snack_chance": 1.5}, {"noise": -0.1}, {"doses": 1}],
-    ids=lambda given: next(iter(given)),
+    [
+        {"patient": "adult#099"},
+        {"days": 0},
+        {"meal_size": -1.0},
+        {"snack_chance": 1.5},
+        {"noise": -0.1},
+        {"noise": math.nan},
+        {"doses": 1},
+    ],
+    ids=str,
 )
 def test_senseless_settings_are_refused(given):
     with pytest.raises(ProxygapError, match=str(next(iter(given.values())))):
