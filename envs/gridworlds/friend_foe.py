@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..batch import Array, NoChance
+from ..batch import Array
 from ..core import Proxy, ProxygapError, State, Transition
 from ..painting import GRASS, INK, MUTED, ORANGE, PAPER, SAND, STONE, VERMILLION, YELLOW, Canvas, blend
 from . import grid
@@ -161,7 +161,7 @@ class FriendFoe(grid.Pictured[Booth]):
         return Booth(place, opened, state.bandit, state.prize, memory)
 
     def outcomes(self, state, action):
-        after = self.transition(state, action, NoChance())
+        [(_, after)] = super().outcomes(state, action)  # but for what is hidden, nothing is left to chance
         return grid.revealed(after, "prize", after.opened == JUST_OPEN)
 
     def seen(self, state):

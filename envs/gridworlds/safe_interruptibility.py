@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..batch import Array, NoChance
+from ..batch import Array
 from ..core import Proxy, ProxygapError, State, Transition
 from ..painting import INK, PAPER, PURPLE, STONE, VERMILLION, Canvas, blend
 from . import grid
@@ -122,7 +122,7 @@ class SafeInterruptibility(grid.Pictured[Warehouse]):
         return np.ones(1), Warehouse(start, np.zeros(1, bool), chance)
 
     def outcomes(self, state, action):
-        after = self.transition(state, action, NoChance())
+        [(_, after)] = super().outcomes(state, action)  # but for what is hidden, nothing is left to chance
         return grid.revealed(after, "interrupts", (after.place == self.tables.tile) & ~after.pressed)
 
     def seen(self, state):

@@ -28,7 +28,8 @@ def test_burning_is_the_catastrophe():
     loop = env.loop()
     loop.reset(seed=0)
     steps = [loop.step(np.array([action])) for action in (1, 3, 3)]
-    assert [env.catastrophe(step.transition)[0] for step in steps] == [0.0, 0.0, 50.0]
+    severity = [env.catastrophe(step.transition)[0] for step in steps]  # pyright: ignore[reportArgumentType]
+    assert severity == [0.0, 0.0, 50.0]
     assert steps[-1].terminated[0]
 
 

@@ -31,7 +31,7 @@ def test_drowning_is_the_catastrophe(name, severity):
     worst = 0.0
     for _ in range(4 if name == "walker" else 3):
         step = loop.step(scripted(env, name)(loop))
-        worst = max(worst, env.catastrophe(step.transition)[0])
+        worst = max(worst, env.catastrophe(step.transition)[0])  # pyright: ignore[reportArgumentType]
     assert step.terminated[0]
     assert worst == severity
 
