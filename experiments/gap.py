@@ -105,6 +105,11 @@ class Gap:
         """The environment, with the study's settings."""
         return make(self.env, **parse_pairs(self.world))
 
+    @property
+    def named(self) -> str:
+        """The environment's name in its proper spelling, or the FILE.py:Class that it was given as."""
+        return self.env if ":" in self.env else self.environment.name
+
     @cached_property
     def measured(self) -> str | dict[str, float]:
         """The proxy: its name, or the user's own weights. Raises ProxygapError for terms that there are not."""
@@ -124,7 +129,7 @@ class Gap:
         """What decides a single training run: seeds can be added to a study, but the rest can't change."""
         overrides = parse_pairs(self.learner) | ({} if self.steps is None else {"steps": self.steps})
         return {
-            "env": self.env,
+            "env": self.named,
             "world": parse_pairs(self.world),
             "proxy": self.measured,
             "algo": self.algorithm,
@@ -165,7 +170,7 @@ class Gap:
             seed=seed,
             resume=True,
             progress=report,
-            name=self.env if ":" in self.env else None,
+            name=self.named,
             **self.decisive["overrides"],
         )
 
