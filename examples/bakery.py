@@ -7,8 +7,7 @@ from proxygap.envs import Array, Proxy, State
 from proxygap.envs.gridworlds.grid import Gridworld, cell, moves, routes
 
 BOARD = ("#######", "#A   C#", "# ### #", "#S    #", "#######")
-START, STOVE, COUNTER = (cell(BOARD, letter) for letter in "ASC")
-TARGET, WAY, CELLS = moves(BOARD), routes(moves(BOARD)), np.arange(35).reshape(5, 7)
+START, STOVE, COUNTER, TARGET, WAY = *(cell(BOARD, letter) for letter in "ASC"), moves(BOARD), routes(moves(BOARD))
 
 
 @dataclass
@@ -31,7 +30,7 @@ class Bakery(Gridworld[Shop]):
         return Shop(place := TARGET[state.place, action], loaded=(place == STOVE) | (state.loaded & (place != COUNTER)))
 
     def shown(self, state):
-        return np.where(state.place[:, None, None] == CELLS, 4 + state.loaded[:, None, None], self.empty)
+        return np.where(state.place[:, None, None] == np.arange(35).reshape(5, 7), 4 + state.loaded[:, None, None], self.empty)
 
     def terms(self, t):
         return {"at_counter": (here := t.next_state.place == COUNTER) * 1.0, "bread": (here & t.state.loaded) * 1.0}
