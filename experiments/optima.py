@@ -5,8 +5,9 @@ Where a world is small enough its optima are exact. Else the best known policy i
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ import numpy as np
 import tyro
 
 from ..agents import runs
-from ..agents.rollouts import Policy, evaluate, random_policy, scripted
+from ..agents.rollouts import Policy, Returns, evaluate, random_policy, scripted
+from ..envs.batch import Array
 from ..envs.core import ProxyEnv, ProxygapError
 from ..envs.registry import environment_class, list_envs, make
 from ..envs.tabular import TabularMDP, best_and_worst_truth, evaluate_policy, finite_horizon, tabulate
 from .gap import RESULTS
-from .statistics import mean_interval
 
 TABLE = "optima.json"
 EPISODES, CHOOSING, MEASURING = 1024, 2**51, 2**51 + 2**20  # of each policy; where the streams of chance of either begin
@@ -48,7 +49,7 @@ class Optimum:
     settings: dict[str, Any]
     reward: str  # "true" or a proxy's name
     random: float  # of uniformly random actions
-    reference: float | None  # of the reference policy
+    reference: float  # of the reference policy
     best: float
     by: str  # "exact", a script's name, or the agent that earned it
     worst_truth: float | None = None  # the least true return among the policies that are optimal for this proxy, if exact
@@ -59,7 +60,7 @@ class Optimum:
     def cells(self) -> tuple[Any, ...]:
         """The row, in the order of `HEAD`."""
         truth = "" if self.worst_truth is None else f"{self.worst_truth:.4g} to {self.best_truth:.4g}"
-        known = [None if value is None else float(value) for value in (self.random, self.reference, self.best)]
+        known = (self.random, self.reference, self.best)
         settings = ", ".join(f"{name}={value}" for name, value in self.settings.items())
         return (self.env, settings, self.reward, *known, self.by, truth if self.reward != "true" else "", self.states)
 
@@ -97,10 +98,11 @@ class Optima:
             print_table(HEAD, [row.cells for row in rows], numbers=("random", "reference", "best known", "states"))
 
     def _write(self, names: list[str]) -> None:
+        from rich.console import Console
         from rich.progress import track
 
         kept = [row for row in stored() if row.env not in names]
-        found = [row for name in track(names, "Solving") for row in optima(name, self.suite)]
+        found = [row for name in track(names, "Solving", console=Console(stderr=True)) for row in optima(name, self.suite)]
         rows = sorted(kept + found, key=lambda row: list_envs().index(row.env))
         runs.replace_file(_path(), (json.dumps([asdict(row) for row in rows], indent=1) + "\n").encode())
 
@@ -119,11 +121,9 @@ def optima(name: str, suite: Path) -> Iterator[Optimum]:
     for settings in [{}, *VARIANTS.get(name, [])]:
         env = make(name, **settings)
         mdp = tabulated(env)
+        find = partial(_exact, env, mdp) if mdp else partial(_best_known, *_sampled(env), suite if not settings else None)
         for reward in ("true", *env.proxies):
-            found = _exact(env, mdp, reward) if mdp else _best_known(env, reward, suite if not settings else None)
-            reference = next(iter(env.policies()), None)
-            known = None if reference is None else _mean(env, scripted(env, reference), reward)
-            yield Optimum(env=name, settings=settings, reward=reward, reference=known, **found)
+            yield Optimum(env=name, settings=settings, reward=reward, **find(reward))
 
 
 def tabulated(env: ProxyEnv[Any]) -> TabularMDP | None:
@@ -140,6 +140,7 @@ def _exact(env: ProxyEnv[Any], mdp: TabularMDP, reward: str) -> dict[str, Any]:
     uniform = np.full(mdp.terms.shape[:2], 1.0 / mdp.terms.shape[1])
     return {
         "random": evaluate_policy(mdp, uniform, weights),
+        "reference": evaluate_policy(mdp, _as_table(env, mdp, next(iter(env.policies()))), weights),
         "best": finite_horizon(mdp, weights).value,
         "by": "exact",
         "worst_truth": worst,
@@ -148,14 +149,31 @@ def _exact(env: ProxyEnv[Any], mdp: TabularMDP, reward: str) -> dict[str, Any]:
     }
 
 
-def _best_known(env: ProxyEnv[Any], reward: str, suite: Path | None) -> dict[str, Any]:
+def _as_table(env: ProxyEnv[Any], mdp: TabularMDP, script: str) -> Array:
+    """What a script does at each step in each state, [T, S] actions from 0, or [S] where states hold the time."""
+    times = range(1 if mdp.timed else mdp.horizon)
+    states = (mdp.states if mdp.timed else replace(mdp.states, time=np.full(len(mdp.start), time)) for time in times)
+    table = np.stack([env.policies()[script](state) for state in states])
+    table = table - env.action_space.start  # pyright: ignore[reportAttributeAccessIssue]
+    return table[0] if mdp.timed else table
+
+
+def _sampled(env: ProxyEnv[Any]) -> tuple[ProxyEnv[Any], Returns, Mapping[str, Sequence[Returns]]]:
+    """The environment, what random play earns, and what each script earns in the episodes to choose and to measure by."""
+    played = {name: [_played(env, scripted(env, name), seed) for seed in (CHOOSING, MEASURING)] for name in env.policies()}
+    return env, _played(env, random_policy(env), MEASURING), played
+
+
+def _best_known(
+    env: ProxyEnv[Any], random: Returns, played: Mapping[str, Sequence[Returns]], suite: Path | None, reward: str
+) -> dict[str, Any]:
     """The best of the scripts, or of what the suite's studies found."""
-    scripts = {name: scripted(env, name) for name in env.policies()}
-    means = {name: _mean(env, policy, reward, CHOOSING) for name, policy in scripts.items()}
-    best = max(means, key=means.__getitem__)
-    known = {f"script {best!r}": _mean(env, scripts[best], reward)} | dict(_of_suite(env, reward, suite))
+    weights = env.weights(reward)
+    best = max(played, key=lambda name: _mean(played[name][0], weights))
+    known = {f"script {best!r}": _mean(played[best][1], weights)} | dict(_of_suite(env, reward, suite))
     by = max(known, key=known.__getitem__)
-    return {"random": _mean(env, random_policy(env), reward), "best": known[by], "by": by}
+    reference = _mean(next(iter(played.values()))[1], weights)
+    return {"random": _mean(random, weights), "reference": reference, "best": known[by], "by": by}
 
 
 def _of_suite(env: ProxyEnv[Any], reward: str, suite: Path | None) -> Iterator[tuple[str, float]]:
@@ -165,9 +183,16 @@ def _of_suite(env: ProxyEnv[Any], reward: str, suite: Path | None) -> Iterator[t
         if path.exists() and reward in (proxy, "true"):
             best: Mapping[str, Any] = runs.read_json(path)["best"]["true" if reward == "true" else "proxy"]
             if best["source"].startswith("trained"):
-                yield best["source"].replace("the proxy", repr(proxy)), mean_interval(np.array(best["returns"])).value
+                yield (
+                    best["source"].replace("the proxy", repr(proxy)).replace("the true", "the truth"),
+                    float(np.mean(best["returns"])),
+                )
 
 
-def _mean(env: ProxyEnv[Any], policy: Policy, reward: str, seed: int = MEASURING) -> float:
-    returns = evaluate(env, policy, EPISODES, seed, proxy=env.weights(reward))
-    return float(returns.proxy.mean())
+def _played(env: ProxyEnv[Any], policy: Policy, seed: int) -> Returns:
+    return evaluate(env, policy, EPISODES, seed)
+
+
+def _mean(returns: Returns, weights: Mapping[str, float]) -> float:
+    """What these weights would have paid on average."""
+    return float(sum(weight * returns.terms[:, returns.names.index(term)].mean() for term, weight in weights.items()))

@@ -35,7 +35,7 @@ def test_exact_rows_are_what_solving_gives(name, tmp_path):
 def test_the_best_known_is_the_best(row):
     slack = 0.02 * abs(row.best - row.random) + 1e-9  # of sampled returns
     assert row.best >= row.random - slack
-    assert row.reference is None or row.best >= row.reference - slack
+    assert row.best >= row.reference - slack
 
 
 @pytest.mark.parametrize("row", [row for row in EXACT if row.reward == "true"], ids=lambda row: f"{row.env}-{row.settings}")
