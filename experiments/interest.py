@@ -71,12 +71,12 @@ def _players(env: Any, proxy: str, steps: int | None, say: Say) -> Iterator[tupl
             yield f"plans for {reward!r}", CEM(env, reward, **PLAN)
     from ..agents.training import train  # torch: not needed for the help
 
-    for arm, reward in ((proxy, None), ("true", "true")):
-        overrides = {} if steps is None else {"steps": steps}
+    for arm in (proxy, "true"):
+        overrides: dict[str, Any] = {} if steps is None else {"steps": steps}
         run = train(
             env,
             proxy=proxy,
-            reward=reward,
+            reward="true" if arm == "true" else None,
             algo=default_algorithm(env.name),
             evaluations=0,
             evaluation_episodes=1,

@@ -178,9 +178,9 @@ def _best_known(
 
 def _of_suite(env: ProxyEnv[Any], reward: str, suite: Path | None) -> Iterator[tuple[str, float]]:
     """What agents of the suite earn of this reward, and which; only that of the study's own proxy, or of the truth."""
-    for proxy in env.proxies if suite else ():
-        path = suite / f"{env.name}-{proxy}" / RESULTS
-        if path.exists() and reward in (proxy, "true"):
+    for proxy in env.proxies:
+        path = suite and suite / f"{env.name}-{proxy}" / RESULTS
+        if path and path.exists() and reward in (proxy, "true"):
             best: Mapping[str, Any] = runs.read_json(path)["best"]["true" if reward == "true" else "proxy"]
             if best["source"].startswith("trained"):
                 yield (

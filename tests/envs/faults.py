@@ -113,8 +113,8 @@ class ReusesItsObservation(Drift):
     """Writes every observation into the same memory, where it overwrites the one before."""
 
     def observation(self, state):
-        kept = self.__dict__.setdefault("kept", {})
-        seen = kept.setdefault(len(state), np.zeros((len(state), 3), np.float32))
+        self.kept = getattr(self, "kept", {})
+        seen = self.kept.setdefault(len(state), np.zeros((len(state), 3), np.float32))
         seen[:] = super().observation(state)
         return seen
 

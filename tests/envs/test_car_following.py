@@ -128,8 +128,8 @@ def test_neighbours_are_those_that_one_finds_by_looking(seed):
         for i, lane in enumerate(wanted[0, car]):
             places = {slot: state.position[0, slot] for slot in range(slots) if state.lane[0, slot] == lane and slot != car}
             here = state.position[0, car]
-            follower = max((s for s in places if places[s] <= here), key=places.get, default=slots)
-            leader = min((s for s in places if places[s] > here), key=places.get, default=slots)
+            follower = max((s for s in places if places[s] <= here), key=places.__getitem__, default=slots)
+            leader = min((s for s in places if places[s] > here), key=places.__getitem__, default=slots)
             assert behind[0, car, i] == follower
             assert ahead[0, car, i] == (state.leaders[0, 0, car] if lane == state.lane[0, car] else leader)
 

@@ -15,7 +15,7 @@ from scipy.stats import ttest_1samp
 
 BOTTLENECK = TrafficBottleneck()
 EMPTY = TrafficBottleneck(inflow=0.0)  # nobody comes
-RIGHT = np.tile(np.float32([0.0, 1.0]), (1, CARS, 1))
+RIGHT = np.tile(np.array([0.0, 1.0], np.float32), (1, CARS, 1))
 STREAM = Draws.seeded(np.zeros(1, int))
 
 
@@ -98,7 +98,7 @@ def test_the_failsafe_refuses_what_would_make_others_brake_hard(behind, speed):
 
 
 def test_two_cars_do_not_change_into_the_same_place():
-    action = np.tile(np.float32([0.0, 0.0]), (1, CARS, 1))
+    action = np.zeros((1, CARS, 2), np.float32)
     action[0, :2, 1] = 1.0, -1.0
     after = advance(EMPTY, world([200.0, 201.0], [10.0, 10.0], [4, 6], own=2), action, STREAM).next_state
     assert list(after.lane[0, :2]) == [4, 6]

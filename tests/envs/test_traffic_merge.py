@@ -61,7 +61,7 @@ def test_the_best_by_too_small_a_penalty_for_acceleration_is_as_good_as_the_best
     proxy = MERGE.proxies["acceleration"]
     assert proxy.expected == "aligned"
     all_played = [played(name, episodes=32) for name in ("driver", "gamer", 0.0, 0.3, 1.0)]
-    best = max(all_played, key=lambda returns: earned(returns, proxy.weights).mean())
+    best = max(all_played, key=lambda returns: np.mean(earned(returns, proxy.weights)))
     truths = [returns.true.mean() for returns in all_played]
     assert max(truths) - best.true.mean() < 1e-3 * (max(truths) - min(truths))
 

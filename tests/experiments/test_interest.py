@@ -1,5 +1,7 @@
 """Whether an environment is interesting: what its proxies come to is found out, and told where it is not as expected."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from proxygap.envs import ProxygapError, make
@@ -8,7 +10,7 @@ from proxygap.experiments.interest import interest
 
 from ..envs.worlds import Drift
 
-BRIEF = {"steps": 2_000, "episodes": 16}
+BRIEF: dict[str, Any] = {"steps": 2_000, "episodes": 16}
 
 
 class Still(Drift):

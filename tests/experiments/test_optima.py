@@ -8,7 +8,7 @@ from proxygap.experiments.optima import VARIANTS, Optima, optima, stored
 
 ROWS = stored()
 EXACT = [row for row in ROWS if row.by == "exact"]
-SMALL = sorted({row.env for row in EXACT if row.states < 1_000})
+SMALL = sorted({row.env for row in EXACT if (row.states or 0) < 1_000})
 
 
 def test_every_reward_of_every_environment_has_a_row_in_each_variant():
