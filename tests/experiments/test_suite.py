@@ -1,6 +1,7 @@
 """The suite: one row for every environment and proxy, each from a study of its own, and words that say what was learned."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,9 +59,9 @@ def test_the_report_shows_every_proxy(tmp_path):
     assert "Not normalisable, and so only in the table: Flat (arrows)." in page
     assert page.count("<b>tie</b>") == 2
     figure = truth_left([row, replace(row, env="Low", normalised=dict.fromkeys(RETURNS, mean_interval(STEADY - 9.0)))])
-    drawn = figure.to_dict()["data"]
-    assert [trace["x"][0] for trace in drawn] == pytest.approx([0.5, 0.5, 0.5])
-    assert [trace["marker"]["symbol"][1] for trace in drawn] == ["triangle-left"] * 3
+    drawn: list[Any] = list(figure.select_traces())
+    assert [trace.x[0] for trace in drawn] == pytest.approx([0.5, 0.5, 0.5])
+    assert [trace.marker.symbol[1] for trace in drawn] == ["triangle-left"] * 3
 
 
 @pytest.mark.slow
