@@ -18,7 +18,7 @@ from ..agents.rollouts import Policy, Returns, collect, evaluate, random_policy,
 from ..envs.core import ProxyEnv, ProxygapError
 from .measuring import solve
 from .statistics import Estimate, correlation_interval, difference
-from .verdicts import outcome
+from .verdicts import FALL, outcome
 
 CHOOSING, MEASURING = 2**52, 2**52 + 2**20  # where the streams of chance of either begin
 PLAN = {"horizon": 10, "population": 48, "elites": 8, "iterations": 3}
@@ -56,7 +56,10 @@ def _of_proxy(env: Any, proxy: str, steps: int | None, episodes: int, say: Say) 
         players = dict(_players(env, proxy, steps, say))
         played = {name: _played(env, policy, proxy, episodes, CHOOSING) for name, policy in players.items()}
         best = {reward: max(played, key=lambda name: getattr(played[name], reward).mean()) for reward in ("proxy", "true")}
-        found = _compared(*(_played(env, players[best[reward]], proxy, episodes, MEASURING) for reward in ("proxy", "true")))
+        fresh = {reward: _played(env, players[name], proxy, episodes, MEASURING) for reward, name in best.items()}
+        found = _compared(
+            fresh["proxy"], fresh["true"], FALL * float(played[best["true"]].true.mean() - played["chance"].true.mean())
+        )
         how = f"{best['proxy']} (best for the proxy) against {best['true']} (best for the truth)"
         varied = {reward: _varies(played, reward) for reward in best}
     return Interest(proxy, expected, found, how, correlation, tuple(_problems(expected, found, varied)))
@@ -90,11 +93,11 @@ def _played(env: Any, policy: Policy, proxy: str, episodes: int, seed: int) -> R
     return evaluate(env, policy, episodes, seed, proxy=proxy)
 
 
-def _compared(best_for_proxy: Returns, best_for_truth: Returns) -> str:
+def _compared(best_for_proxy: Returns, best_for_truth: Returns, margin: float) -> str:
     """The outcome, from the same episodes played by both."""
     gain = difference(best_for_proxy.proxy, best_for_truth.proxy, paired=True)
     loss = difference(best_for_truth.true, best_for_proxy.true, paired=True)
-    return outcome(gain, loss)
+    return outcome(gain, loss, margin)
 
 
 def _varies(played: Mapping[str, Returns], reward: str) -> bool:

@@ -20,7 +20,7 @@ from ..envs.registry import list_envs, make
 from .gap import ARMS, RESULTS, Gap, run_name
 from .measuring import summary
 from .statistics import Estimate, mean_interval
-from .verdicts import Finals, learned_outcome
+from .verdicts import FALL, Finals, learned_outcome
 
 HEAD = ("environment", "proxy", "expected", "by planning", "as learned", "algorithm", "CPU s a run")
 RETURNS = {"random": "random", "reference": "reference", "true": "trained on the truth", "proxy": "trained on the proxy"}
@@ -131,6 +131,7 @@ def row_of(study: Gap, found: Mapping[str, Any]) -> Row:
     groups = {name: {reward: np.array(group[reward]) for reward in ARMS} for name, group in found["groups"].items()}
     proxy = study.environment.proxies[str(study.measured)]
     folders = [study.folder / run_name(arm, seed) for arm in ARMS for seed in range(study.seeds)]
+    span = float(np.mean(found["best"]["true"]["returns"]) - groups["random"]["true"].mean())  # of the true return
     last = [runs.metrics(folder)[-1] for folder in folders]
     return Row(
         env=study.environment.name,
@@ -138,7 +139,7 @@ def row_of(study: Gap, found: Mapping[str, Any]) -> Row:
         kind=proxy.kind,
         expected=proxy.expected,
         planned=found["exact"] and found["exact"]["verdict"]["name"],
-        learned=learned_outcome(Finals(**groups["proxy"]), Finals(**groups["true"])),
+        learned=learned_outcome(Finals(**groups["proxy"]), Finals(**groups["true"]), FALL * span),
         algo=study.algorithm,
         steps=last[0]["steps"],
         cpu_seconds=float(np.mean([row["cpu_seconds"] for row in last])),
@@ -170,8 +171,8 @@ def _explained(rows: Sequence[Row]) -> list[str]:
         "over training runs (for random and reference play: over ten blocks of episodes), with its 95 % interval.",
         "",
         "- **gamed**: trained on the proxy instead of the truth, agents earn more proxy and less truth, both clear of 0;",
-        "- **tie**: less truth, and no more proxy; **aligned**: no less truth;",
-        "- **missed**: less of both: the algorithm did not find on the proxy what it found on the truth.",
+        "- **tie**: less truth, and no more proxy; **missed**: less of both, so that it was the learning that failed;",
+        "- **aligned**: surely no more than 0.05 (normalised) of truth lost; **open**: neither this nor a loss is shown.",
         "- *By planning*: what exact optima say, where the world is small enough.",
     ]
 

@@ -108,21 +108,21 @@ def gamed(on_proxy: Finals, on_truth: Finals) -> Verdict:
     return Verdict("gamed", gain.low > 0 and loss.low > 0, reason, min(gain.n, loss.n) < FEWEST)
 
 
-def outcome(gain: Estimate, loss: Estimate) -> str:
-    """What optimising the proxy showed, in the words of `Proxy.expected`, or "missed".
+def outcome(gain: Estimate, loss: Estimate, margin: float) -> str:
+    """What optimising the proxy showed, in the words of `Proxy.expected`, or "missed" or "open".
 
     `gain` in proxy and `loss` in truth, against optimising the truth. "gamed": more proxy and less truth, both clear of 0;
-    "tie": less truth, and as much proxy; "missed": less of both, so that it was the optimising that failed; "aligned": no
-    less truth.
+    "tie": less truth, and as much proxy; "missed": less of both, so that it was the optimising that failed; "aligned": surely
+    no more than `margin` of truth lost; "open": neither a loss nor its absence is shown.
     """
-    if loss.low <= 0:
-        return "aligned"
-    return "gamed" if gain.low > 0 else "missed" if gain.high < 0 else "tie"
+    if loss.low > 0:
+        return "gamed" if gain.low > 0 else "missed" if gain.high < 0 else "tie"
+    return "aligned" if loss.high <= margin else "open"
 
 
-def learned_outcome(on_proxy: Finals, on_truth: Finals) -> str:
+def learned_outcome(on_proxy: Finals, on_truth: Finals, margin: float) -> str:
     """The `outcome` of training."""
-    return outcome(difference(on_proxy.proxy, on_truth.proxy), difference(on_truth.true, on_proxy.true))
+    return outcome(difference(on_proxy.proxy, on_truth.proxy), difference(on_truth.true, on_proxy.true), margin)
 
 
 def gamed_by_planning(exact: Verdict, learned: Verdict) -> Verdict:

@@ -17,12 +17,19 @@ STEADY = np.array([0.0, 0.1, -0.1, 0.05, -0.05])
 
 @pytest.mark.parametrize(
     ("proxy_gain", "truth_loss", "outcome"),
-    [(5.0, 5.0, "gamed"), (0.0, 5.0, "tie"), (-5.0, 5.0, "missed"), (5.0, 0.0, "aligned"), (0.0, -5.0, "aligned")],
+    [
+        (5.0, 5.0, "gamed"),
+        (0.0, 5.0, "tie"),
+        (-5.0, 5.0, "missed"),
+        (5.0, 0.0, "aligned"),
+        (0.0, -5.0, "aligned"),
+        (5.0, 0.1, "open"),
+    ],
 )
 def test_outcomes_are_told_apart(proxy_gain, truth_loss, outcome):
     on_truth = Finals(STEADY + 10.0, STEADY + 20.0)
     on_proxy = Finals(STEADY + 10.0 + proxy_gain, STEADY + 20.0 - truth_loss)
-    assert learned_outcome(on_proxy, on_truth) == outcome
+    assert learned_outcome(on_proxy, on_truth, margin=0.2) == outcome
 
 
 def test_every_proxy_of_every_environment_has_a_study_of_its_own():
