@@ -52,7 +52,8 @@ ALGORITHMS = {
     "qr_dqn": Algorithm("sb3_contrib:QRDQN", ("Discrete",), greedy=True),
     "maskable_ppo": Algorithm("sb3_contrib:MaskablePPO", FINITE),
 }
-OURS = {"n_envs": int, "noise_std": float}  # worlds side by side; exploring noise, where half the action range is 1
+# Worlds side by side; whether networks see boards one-hot; exploring noise, where half the action range is 1.
+OURS = {"n_envs": int, "one_hot": bool, "noise_std": float}
 MEASURING = {"evaluations": int, "evaluation_episodes": int}  # how often and how long a run is measured while it learns
 WITHHELD = {  # decided by `train`, or state that a checkpoint does not hold
     *("policy", "env", "seed", "device", "verbose", "tensorboard_log", "stats_window_size", "_init_setup_model"),
@@ -115,7 +116,7 @@ def checked(algo: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def _known(algo: str) -> dict[str, Any]:
     """The settings that a caller may choose, and their types."""
     parameters = inspect.signature(algorithm(algo).load()).parameters
-    own = OURS if "action_noise" in parameters else {"n_envs": int}
+    own = {name: kind for name, kind in OURS.items() if name != "noise_std" or "action_noise" in parameters}
     return {"steps": int} | own | MEASURING | {name: p.annotation for name, p in parameters.items() if name not in WITHHELD}
 
 
@@ -153,6 +154,10 @@ def build(algo: str, venv: LoopVecEnv, settings: Mapping[str, Any], seed: int) -
     if settings.get("noise_std"):
         size = spaces.flatdim(venv.action_space)
         arguments["action_noise"] = NormalActionNoise(np.zeros(size), np.full(size, settings["noise_std"]))
+    if settings.get("one_hot"):
+        from .one_hot import OneHot
+
+        arguments["policy_kwargs"] = (arguments.get("policy_kwargs") or {}) | {"features_extractor_class": OneHot}
     try:
         model = known.load()(known.policy, venv, seed=seed, device="cpu", verbose=0, **arguments)
     except (AssertionError, ValueError, TypeError) as error:
