@@ -19,6 +19,7 @@ import tyro
 from ..agents import runs
 from ..agents.rollouts import Returns, evaluate
 from ..envs.core import ProxyEnv, ProxygapError
+from ..envs.foreign import ForeignEnv
 from ..envs.painting import replacing
 from ..envs.registry import make
 from .measuring import BLOCK, FINAL, Results, measure, summary
@@ -61,8 +62,8 @@ class Gap:
     """Steps of experience for each run; the algorithm's preset by default."""
     jobs: int = field(default_factory=lambda: min(2, os.cpu_count() or 1))
     """Training runs at a time."""
-    episodes: int = 64
-    """Episodes of each final evaluation."""
+    episodes: int | None = None
+    """Episodes of each final evaluation; 64 by default, 8 in foreign environments, whose simulators are slow."""
     world: tuple[str, ...] = ()
     """Settings of the environment, NAME=VALUE."""
     learner: tuple[str, ...] = ()
@@ -76,8 +77,9 @@ class Gap:
 
     def __post_init__(self) -> None:
         for name, least in (("seeds", 1), ("jobs", 1), ("episodes", 2)):
-            if getattr(self, name) < least:
-                raise ProxygapError(f"--{name} {getattr(self, name)}: at least {least} is needed")
+            given = getattr(self, name)
+            if given is not None and given < least:
+                raise ProxygapError(f"--{name} {given}: at least {least} is needed")
         if self.proxy and self.reward:
             raise ProxygapError("--proxy and --reward both say what to train on: give one of them")
 
@@ -89,15 +91,20 @@ class Gap:
 
     def results(self) -> Results:
         """What came out, after training what is missing; the page is written too."""
+        from rich.console import Console
+
         from .report.gap import write_page
 
+        quiet = self.quiet or self.json
         with runs.locked(self.folder), self._recorded():
-            run_tasks(self.tasks(), self.jobs, self.quiet or self.json)
+            run_tasks(self.tasks(), self.jobs, quiet)
             trained = {arm: [self.trained(arm, seed) for seed in range(self.seeds)] for arm in ARMS}
             finals = {arm: [self.final(arm, seed) for seed in range(self.seeds)] for arm in ARMS}
-            results = measure(self.environment, self.measured, trained, finals, self.episodes)
-            runs.replace_file(self.folder / RESULTS, json.dumps(summary(results)).encode())
-            write_page(results, self.environment, self.measured, trained, self.folder)
+            with Console(stderr=True, quiet=quiet).status("measuring what was not trained") as status:
+                results = measure(self.environment, self.measured, trained, finals, self.evaluated)
+                runs.replace_file(self.folder / RESULTS, json.dumps(summary(results)).encode())
+                status.update("drawing the page")
+                write_page(results, self.environment, self.measured, trained, self.folder)
         return results
 
     @cached_property
@@ -125,6 +132,11 @@ class Gap:
         return self.algo or default_algorithm(self.environment.name)
 
     @cached_property
+    def evaluated(self) -> int:
+        """Episodes of each final evaluation."""
+        return self.episodes or (8 if isinstance(self.environment, ForeignEnv) else 64)
+
+    @cached_property
     def decisive(self) -> dict[str, Any]:
         """What decides a single training run: seeds can be added to a study, but the rest can't change."""
         overrides = parse_pairs(self.learner) | ({} if self.steps is None else {"steps": self.steps})
@@ -134,7 +146,7 @@ class Gap:
             "proxy": self.measured,
             "algo": self.algorithm,
             "overrides": overrides,
-            "episodes": self.episodes,
+            "episodes": self.evaluated,
         }
 
     @cached_property
@@ -179,7 +191,7 @@ class Gap:
         path = self.folder / run_name(arm, seed) / EPISODES
         if not path.exists():
             run = self.trained(arm, seed, report)
-            returns = evaluate(self.environment, run.policy(), self.episodes, FINAL + (1 + seed) * BLOCK, proxy=self.measured)
+            returns = evaluate(self.environment, run.policy(), self.evaluated, FINAL + (1 + seed) * BLOCK, proxy=self.measured)
             with replacing(path) as beside, open(beside, "wb") as file:
                 np.savez_compressed(file, **vars(returns))
         with np.load(path, allow_pickle=False) as stored:
