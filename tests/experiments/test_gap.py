@@ -98,6 +98,13 @@ def test_a_folder_of_another_study_is_refused(tmp_path):
         Gap("boat_race_strict", out=tmp_path)._recorded()
 
 
+def test_slow_foreign_worlds_are_measured_in_fewer_episodes_unless_the_user_says_how_many():
+    assert [Gap(env).decisive["episodes"] for env in ("boat_race", "cart_pole")] == [64, 8]
+    assert Gap("cart_pole", episodes=20).decisive["episodes"] == 20
+    with pytest.raises(ProxygapError, match="--episodes 0: at least 2"):
+        Gap("cart_pole", episodes=0)
+
+
 @pytest.mark.slow
 def test_a_study_goes_on_where_it_stopped_and_writes_its_page(tmp_path):
     settings = {"steps": 6_400, "episodes": 4, "quiet": True, "out": tmp_path / "study"}
