@@ -1,7 +1,8 @@
 """Claims of the literature as code: each a file whose `examine` says what is found of it here, quantity by quantity.
 
-Sizes, margins and seeds stand as constants in the files and were set before the first run: a claim that fails here is a
-finding to report, never a number to adjust. Numbers of claims are those of docs and reports, and never change.
+Sizes, margins and seeds stand as constants in the files and were set before the first run (where a size was too small to tell
+and has grown since, the file says so): a claim that fails here is a finding to report, never a number to adjust. Numbers of
+claims are those of docs and reports, and never change.
 """
 
 import time
