@@ -9,7 +9,7 @@ import inspect
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -27,9 +27,16 @@ COMMANDS = {  # name: one line, module:Class
     "gap": ("Measure how far the proxy and the truth come apart; writes a report.", f"{HERE}.gap:Gap"),
     "suite": ("Measure the gap of every environment and proxy, in one table.", f"{HERE}.suite:Suite"),
     "optima": ("Show the best known return for every reward, or find it out.", f"{HERE}.optima:Optima"),
+    "claims": ("Test claims of the literature, with intervals and verdicts.", f"{HERE}.commands.claims:Claims"),
     "runs": ("List, compare or delete what was trained.", f"{HERE}.commands.runs:Runs"),
     "check": ("Check an environment of your own.", f"{HERE}.commands.check:Check"),
     "doctor": ("Describe this installation, for a bug report.", f"{HERE}.commands.doctor:Doctor"),
+}
+STUDIES = {  # of `proxygap study NAME`
+    "overoptimization": (
+        "How much gold is left when a learned reward is optimised?",
+        f"{HERE}.overoptimization:Overoptimization",
+    ),
 }
 EXAMPLES = ("watch lagoon --agent gamer", "play lagoon", "gap lagoon --seeds 2")
 MISTAKE, INTERRUPTED = 2, 130  # exit codes
@@ -56,7 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(name: str = "--help", *arguments: str) -> int:
-    if name in ("-h", "--help", "help"):
+    if name == "study":
+        name, arguments = f"study {''.join(arguments[:1])}", arguments[1:]
+    if name in ("study ", "study -h", "study --help"):
+        print("\n".join(["usage: proxygap study NAME [OPTIONS]", "", *_listed("studies", STUDIES)]))
+    elif name in ("-h", "--help", "help"):
         print(overview())
     elif name == "--version":
         print(f"proxygap {version('proxygap')}")
@@ -73,20 +84,26 @@ def overview() -> str:
         "What happens to what we want when an agent optimises what we measure?",
         "",
     ]
-    lines += ["commands:", *(f"  {name:8}{line}" for name, (line, _) in COMMANDS.items())]
+    lines += [*_listed("commands", COMMANDS), "", *_listed("studies (proxygap study NAME)", STUDIES)]
     lines += ["", "examples:", *(f"  proxygap {example}" for example in EXAMPLES)]
     return "\n".join([*lines, "", "`proxygap COMMAND --help` explains a command; `proxygap --version` prints the version."])
 
 
+def _listed(title: str, table: Mapping[str, tuple[str, str]]) -> list[str]:
+    width = max(map(len, table)) + 2
+    return [f"{title}:", *(f"  {name:{width}}{line}" for name, (line, _) in table.items())]
+
+
 def parsed(name: str, arguments: Sequence[str]) -> Any:
-    """The command called `name`, with the options that the arguments give. Raises ProxygapError if there is none."""
-    if name not in COMMANDS:
-        near = difflib.get_close_matches(name, COMMANDS, n=1)
+    """The command (or "study NAME") called `name`, with the options of the arguments. Raises ProxygapError if there is none."""
+    known = COMMANDS | {f"study {study}": found for study, found in STUDIES.items()}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ProxygapError(f"no command {name!r}: {hint}there are {', '.join(COMMANDS)}")
+        raise ProxygapError(f"no command {name!r}: {hint}there are {', '.join(known)}")
     import tyro  # here, so that the help does without
 
-    module, _, attribute = COMMANDS[name][1].partition(":")
+    module, _, attribute = known[name][1].partition(":")
     command = getattr(import_module(module), attribute)
     config = (tyro.conf.FlagCreatePairsOff,)
     return tyro.cli(command, prog=f"proxygap {name}", description=inspect.getdoc(command), args=list(arguments), config=config)
