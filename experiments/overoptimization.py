@@ -1,0 +1,357 @@
+"""How much of what we want is left when a reward that was learned from comparisons is optimised, more and more?
+
+A reference policy plays; a teacher compares stretches of its play by the true reward; reward models learn from that, each from
+its number of comparisons, of its width, alone or as an ensemble. Then best-of-n optimises each model: over fresh episodes of
+the reference, by their learned returns, while the true ("gold") return is measured beside. Sources: Gao, Schulman and Hilton
+2023 (arXiv:2210.10760), sections 3.1 to 3.3; of the ensembles, Coste et al. 2024 (arXiv:2310.02743).
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tyro
+
+from ..agents import runs
+from ..agents.rollouts import Policy, collect, random_policy, scripted
+from ..agents.selection import best_of, best_of_divergence
+from ..envs.batch import Array
+from ..envs.core import ProxyEnv, ProxygapError
+from ..envs.painting import replacing
+from ..envs.registry import make
+from .fits import Fit, fitted
+from .settings import parse_pairs
+from .statistics import Estimate, mean_interval
+from .study import Report, Task, run_tasks
+
+if TYPE_CHECKING:
+    from ..reward_models.feedback import Comparisons  # torch: not needed to parse a command line
+
+RETURNS, RESULTS = "returns.npz", "results.json"
+STREAMS = 2**40  # of chance for each seed
+TEACHING = 256  # episodes that comparisons are cut from
+TOGETHER = 256  # episodes played and rated at a time: as many as fit into memory
+AT_MOST = 4  # n reaches the episodes divided by this: beyond, the best of n are the same few episodes again and again
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A reward model of the study."""
+
+    comparisons: int
+    width: int  # of both hidden layers
+    members: int = 1
+    aggregate: str = "mean"
+
+    def __str__(self) -> str:
+        ensemble = f", {self.members} members ({self.aggregate})" if self.members > 1 else ""
+        return f"{self.comparisons} comparisons, width {self.width}{ensemble}"
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What came of optimising one variant's reward, over S seeds and C sizes n."""
+
+    variant: Variant
+    sizes: Array  # [C] n
+    distance: Array  # [C] square root of the divergence, nats
+    gold: Array  # [S, C] true return of the best of n
+    learned: Array  # [S, C] learned return, in standard deviations above the reference's mean
+    accuracy: Array  # [S] of the model on fresh comparisons
+    ceiling: Array  # [S] the accuracy that the teacher's answers allow
+
+    @cached_property
+    def fits(self) -> list[Fit]:
+        """The curve d (a - b d) through each seed's gold."""
+        return [fitted("best_of", self.distance, gold - gold[0]) for gold in self.gold]
+
+    @property
+    def peak(self) -> int:
+        """The n of the highest mean gold."""
+        return int(self.sizes[self.gold.mean(0).argmax()])
+
+    @property
+    def rise(self) -> Estimate:
+        """How far gold rises to its peak, which is chosen on the other seeds."""
+        return mean_interval(self._at_peaks() - self.gold[:, 0])
+
+    @property
+    def drop(self) -> Estimate:
+        """How far gold falls from that peak to the largest n."""
+        return mean_interval(self._at_peaks() - self.gold[:, -1])
+
+    @property
+    def overoptimised(self) -> bool:
+        """Whether gold rises and then falls, both clear of 0, while the learned return rises."""
+        learned = mean_interval(self.learned[:, -1] - self.learned[:, -2])
+        return self.rise.low > 0 and self.drop.low > 0 and learned.low > 0
+
+    def _at_peaks(self) -> Array:
+        """Each seed's gold at the n that is best by the mean of all others, so that noise can't make a peak: [S]."""
+        others = (self.gold.sum(0) - self.gold) / max(len(self.gold) - 1, 1)
+        return self.gold[np.arange(len(self.gold)), (others if len(self.gold) > 1 else self.gold).argmax(1)]
+
+
+@dataclass(frozen=True)
+class Overoptimization:
+    """How much of what we want is left when a learned reward is optimised? Fits reward models, and takes the best of n.
+
+    Writes curves of the true and the learned return against the square root of the KL divergence, with fits, into a report.
+
+    Examples:
+        proxygap study overoptimization lagoon
+        proxygap study overoptimization lagoon --comparisons 50 1000 --widths --ensemble 1
+        proxygap study overoptimization vase_room --mistakes 0.25
+    """
+
+    env: tyro.conf.Positional[str]
+    """Environment: a name (see `proxygap envs`), or FILE.py:Class."""
+    comparisons: tuple[int, ...] = (50, 200, 1000)
+    """How many comparisons models learn from; the middle one is that of all other variants."""
+    widths: tuple[int, ...] = (4, 128)
+    """Further widths of the models' hidden layers, which else are 32."""
+    ensemble: int = 5
+    """Members of ensembles, whose mean, worst and variance-penalised opinion are optimised; 1 for none."""
+    stretch: int = 50
+    """Steps of the stretches that are compared."""
+    rationality: float = 3.0
+    """Log odds of the teacher's choice for each standard deviation by which the true returns of two stretches differ."""
+    mistakes: float = 0.0
+    """Share of answers that are the opposite of what the teacher meant."""
+    script: str | None = None
+    """The environment's policy that is the reference; its own reference by default, or chance where there is none."""
+    wavering: float = 1.0
+    """Actions that are random instead: each episode of the reference has its own share of them, from 0 to this."""
+    episodes: int = 4096
+    """Episodes that the best are chosen from; n reaches a quarter of them."""
+    seeds: int = 5
+    """Repetitions, each with its own play, answers and models."""
+    jobs: int = field(default_factory=lambda: min(2, os.cpu_count() or 1))
+    """Seeds at a time."""
+    world: tuple[str, ...] = ()
+    """Settings of the environment, NAME=VALUE."""
+    out: Path | None = None
+    """Folder of the study; under `runs` by default. The same settings go on where they stopped."""
+    quiet: bool = False
+    """No progress bars."""
+    json: bool = False
+    """Print the results as JSON and nothing else."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("seeds", 1), ("jobs", 1), ("ensemble", 1), ("stretch", 1), ("episodes", 8 * AT_MOST)):
+            if getattr(self, name) < least:
+                raise ProxygapError(f"--{name} {getattr(self, name)}: at least {least} is needed")
+        if not self.comparisons or min(*self.comparisons, *self.widths, 1) < 1:
+            raise ProxygapError(f"--comparisons {self.comparisons} and --widths {self.widths}: numbers from 1 are needed")
+        if not 0 <= self.wavering <= 1 or not 0 <= self.mistakes < 0.5 or not self.rationality > 0:
+            raise ProxygapError("--wavering from 0 to 1, --mistakes from 0 to below 0.5 and --rationality above 0 are needed")
+
+    def run(self) -> None:
+        """Does what is missing, and shows the curves."""
+        from .report.overoptimization import show
+
+        show(self.results(), self, self.folder)
+
+    def results(self) -> list[Curve]:
+        """The curve of every variant, after doing what is missing; the page is written too."""
+        from .report.overoptimization import write_page
+
+        _ = self.environment  # complains, if at all, before there is a folder
+        with runs.locked(self.folder), self._recorded():
+            run_tasks(self.tasks(), self.jobs, self.quiet or self.json)
+            found = curves(self.variants, [self._stored(seed) for seed in range(self.seeds)])
+            runs.replace_file(self.folder / RESULTS, json.dumps([summary(curve) for curve in found]).encode())
+            write_page(found, self, self.folder)
+        return found
+
+    @cached_property
+    def environment(self) -> ProxyEnv[Any]:
+        """The environment, with the study's settings."""
+        return make(self.env, **parse_pairs(self.world))
+
+    @property
+    def variants(self) -> list[Variant]:
+        """The models that are compared: those of an ensemble follow each other, for they are one fit."""
+        middle = sorted(self.comparisons)[len(self.comparisons) // 2]
+        found = [Variant(number, 32) for number in sorted(self.comparisons)]
+        found += [Variant(middle, width) for width in sorted(self.widths)]
+        ways = ("mean", "worst", "penalised") if self.ensemble > 1 else ()
+        return found + [Variant(middle, 32, self.ensemble, way) for way in ways]
+
+    @cached_property
+    def decisive(self) -> dict[str, Any]:
+        """What decides a seed: seeds can be added to a study, but the rest can't change."""
+        shared = ("comparisons", "widths", "ensemble", "stretch", "rationality", "mistakes", "script", "wavering", "episodes")
+        name = self.env if ":" in self.env else self.environment.name
+        plain = {key: list(value) if isinstance(value := getattr(self, key), tuple) else value for key in shared}
+        return {"env": name, "world": parse_pairs(self.world)} | plain
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the study is stored."""
+        key = hashlib.sha256(json.dumps(self.decisive, sort_keys=True).encode()).hexdigest()[:6]
+        return self.out or Path("runs") / f"overoptimization-{self.environment.name}-{key}"
+
+    def _recorded(self) -> Any:
+        if (self.folder / runs.MANIFEST).exists():
+            stored = runs.manifest(self.folder)["settings"]
+            if differing := [key for key, value in self.decisive.items() if stored.get(key) != value]:
+                raise ProxygapError(f"{self.folder} holds a study with another {', '.join(differing)}: choose another --out")
+        return runs.recorded(self.folder, study="overoptimization", settings=self.decisive | {"seeds": self.seeds})
+
+    def tasks(self) -> list[Task]:
+        """One for every seed."""
+        fresh = replace(self)  # without what is cached: a worker makes an environment of its own
+        return [Task(f"seed {seed}", partial(fresh.measured, seed)) for seed in range(self.seeds)]
+
+    def _path(self, seed: int) -> Path:
+        return self.folder / f"seed{seed}" / RETURNS
+
+    def _stored(self, seed: int) -> dict[str, Array]:
+        with np.load(self._path(seed), allow_pickle=False) as stored:
+            return dict(stored)
+
+    def measured(self, seed: int, report: Report) -> None:
+        """Plays, asks, fits and rates for one seed, and stores the returns: nothing, where they are stored already."""
+        if self._path(seed).exists():
+            return
+        import torch
+
+        torch.set_num_threads(1)
+        env, rng = self.environment, np.random.default_rng(seed)
+        teaching, fresh, ceiling = self._comparisons(seed, rng)
+        groups = [list(group) for _, group in groupby(self.variants, lambda v: (v.comparisons, v.width, v.members))]
+        models, accuracy = [], []
+        for done, group in enumerate(groups):
+            model = _fit(group[0], teaching, seed)
+            models.append((model, group))
+            for variant in group:
+                model.aggregate = variant.aggregate
+                accuracy.append(model.score(fresh))
+            report({"fraction": 0.5 * (done + 1) / len(groups)})
+        gold, learned = [], []
+        for begin in range(0, self.episodes, TOGETHER):
+            number = min(TOGETHER, self.episodes - begin)
+            place = seed * STREAMS + STREAMS // 2 + begin
+            played = collect(env, self.reference(place), number, place)
+            gold.append(played.true.sum(1))
+            learned.append(_ratings(models, played.segments()))
+            report({"fraction": 0.5 + 0.5 * (begin + number) / self.episodes})
+        self._path(seed).parent.mkdir(exist_ok=True)
+        with replacing(self._path(seed)) as beside, open(beside, "wb") as file:
+            np.savez_compressed(
+                file, gold=np.concatenate(gold), learned=np.concatenate(learned, 1), accuracy=accuracy, ceiling=ceiling
+            )
+
+    def _comparisons(self, seed: int, rng: np.random.Generator) -> tuple["Comparisons", "Comparisons", float]:
+        """The largest number of comparisons to learn from, as many fresh ones, and how many of these can be foretold."""
+        from ..reward_models.feedback import cut
+        from ..reward_models.teachers import Mistaken, Rational, compared
+
+        env, asked = self.environment, max(self.comparisons)
+        halves = []
+        for half in range(2):
+            place = seed * STREAMS + half * STREAMS // 4
+            played = collect(env, self.reference(place), TEACHING, place)
+            stretches = cut(played.segments(), played.true, played.terms, self.stretch, 2 * asked, rng)
+            halves.append(stretches.pairs(asked, rng))
+        spread = float(np.std([side.true.sum(1) for side in halves[0]]))
+        if not spread > 0:
+            raise ProxygapError(f"all stretches of {self.stretch} steps have the same true return: there is nothing to compare")
+        teacher = Mistaken(Rational(self.rationality / spread), self.mistakes)
+        teaching, fresh = (compared(teacher, first, second, env.name, rng) for first, second in halves)
+        return teaching, fresh, teacher.bayes_accuracy(*halves[1], against="answers")
+
+    def reference(self, seed: int) -> Policy:
+        """The policy that plays: a script that wavers, in each episode as much as was drawn for it."""
+        env = self.environment
+        script = self.script or next(iter(env.policies()), None)
+        chance = random_policy(env, seed)
+        return chance if script is None else wavering(scripted(env, script), chance, self.wavering, seed)
+
+
+def wavering(policy: Policy, other: Policy, most: float, seed: int) -> Policy:
+    """A policy that lets `other` act instead in some steps: each episode has its own share of those, drawn from 0 to `most`."""
+    rng, share = np.random.default_rng(seed), np.zeros(0)
+
+    def wavers(loop: Any) -> Array:
+        nonlocal share
+        drawn = most * rng.random(len(loop.start))
+        share = np.where(loop.start, drawn, share) if len(share) == len(drawn) else drawn
+        own, others = policy(loop), other(loop)
+        lets = rng.random(len(share)) < share
+        return np.where(lets.reshape(-1, *[1] * (own.ndim - 1)), others, own)
+
+    return wavers
+
+
+def _fit(variant: Variant, teaching: "Comparisons", seed: int) -> Any:
+    """A preference model of that size, learned from the first comparisons; members differ by seed and by a bootstrap."""
+    from ..reward_models.preference import PreferenceReward
+
+    several = variant.members > 1
+    model = PreferenceReward(
+        ensemble=variant.members, hidden=(variant.width, variant.width), bootstrap=several, inputs=("observation",), seed=seed
+    )
+    return model.fit(teaching[np.arange(variant.comparisons)])
+
+
+def _ratings(models: Sequence[tuple[Any, Sequence[Variant]]], segments: Any) -> Array:
+    """The learned return of every episode by each variant, [V, N]."""
+    found = []
+    for model, group in models:
+        for variant in group:
+            model.aggregate = variant.aggregate
+            found.append(model.returns(segments))
+    return np.array(found)
+
+
+def sizes(episodes: int) -> Array:
+    """The n of best-of-n: powers of two up to a quarter of the episodes."""
+    return 2 ** np.arange(int(np.log2(episodes / AT_MOST)) + 1)
+
+
+def curves(variants: Sequence[Variant], stored: Sequence[Mapping[str, Array]]) -> list[Curve]:
+    """The curve of each variant from what was stored of every seed."""
+    ns = sizes(len(stored[0]["gold"]))
+    found = []
+    for row, variant in enumerate(variants):
+        gold, learned = [], []
+        for seed in stored:
+            score = seed["learned"][row]
+            standard = (score - score.mean()) / (score.std() or 1.0)
+            best = best_of(score, np.stack([seed["gold"], standard], 1), ns)
+            gold.append(best[:, 0])
+            learned.append(best[:, 1])
+        accuracy = np.array([seed["accuracy"][row] for seed in stored])
+        ceiling = np.array([float(seed["ceiling"]) for seed in stored])
+        distance = best_of_divergence(ns) ** 0.5
+        found.append(Curve(variant, ns, distance, np.array(gold), np.array(learned), accuracy, ceiling))
+    return found
+
+
+def summary(curve: Curve) -> dict[str, Any]:
+    """A curve as plain data, for JSON; an infinite peak is None."""
+    peaks = [fit.peak if np.isfinite(fit.peak) else None for fit in curve.fits]
+    return {
+        "variant": vars(curve.variant),
+        "n": curve.sizes.tolist(),
+        "sqrt_kl": curve.distance.tolist(),
+        "gold": curve.gold.tolist(),
+        "learned": curve.learned.tolist(),
+        "accuracy": curve.accuracy.tolist(),
+        "ceiling": curve.ceiling.tolist(),
+        "fit": {"a": [f.a for f in curve.fits], "b": [f.b for f in curve.fits], "r_squared": [f.r_squared for f in curve.fits]},
+        "peak_sqrt_kl": peaks,
+        "peak_n": curve.peak,
+        "rise": vars(curve.rise),
+        "drop": vars(curve.drop),
+        "overoptimised": curve.overoptimised,
+    }

@@ -1,0 +1,134 @@
+"""The overoptimisation study's page and table: what best-of-n makes of each learned reward, and what is left of the gold."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ...agents import runs
+from ...envs.painting import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, Colour
+from ..commands.output import print_json, print_table
+from ..overoptimization import Curve, Overoptimization, Variant, summary
+from ..statistics import Estimate, mean_interval
+from . import figures
+from .pages import rendered
+
+if TYPE_CHECKING:
+    from ...envs.batch import Array
+
+PAGE, TEMPLATE = "report.html", "overoptimization.html.j2"
+PALETTE = (SKY, BLUE, PURPLE, ORANGE, GREEN, VERMILLION)
+HEAD = ("reward model", "accuracy", "of at most", "gold at n = 1", "best n", "rises by", "falls by", "a", "b", "R2", "peak")
+TOLD = 7  # columns that a terminal shows
+
+
+def show(found: Sequence[Curve], study: Overoptimization, folder: Path) -> None:
+    """Prints a line for every variant, and where the page is; or JSON."""
+    if study.json:
+        print_json([summary(curve) for curve in found])
+        return
+    print_table(HEAD[:TOLD], [cells(curve)[:TOLD] for curve in found])
+    print(headline(found))
+    print(f"Report: {folder / PAGE}")
+
+
+def cells(curve: Curve) -> tuple[str, ...]:
+    """A variant in texts, in the order of `HEAD`: means over seeds with their intervals."""
+    fits = curve.fits
+    peaks = np.array([fit.peak for fit in fits])
+    peak = str(mean_interval(peaks)) if np.isfinite(peaks).all() else f"none in {np.isinf(peaks).sum()} of {len(peaks)} seeds"
+    numbers = [curve.accuracy, curve.ceiling, curve.gold[:, 0]]
+    fitted = [np.array([getattr(fit, name) for fit in fits]) for name in ("a", "b", "r_squared")]
+    first, last = ([str(mean_interval(values)) for values in columns] for columns in (numbers, fitted))
+    return (str(curve.variant), *first, f"{curve.peak:,}", str(curve.rise), str(curve.drop), *last, peak)
+
+
+def headline(found: Sequence[Curve]) -> str:
+    """What came out, in a sentence."""
+    over = [str(curve.variant) for curve in found if curve.overoptimised]
+    if not over:
+        return "No model is shown to be overoptimised: gold does not surely rise and then fall while the learned return rises."
+    return f"Overoptimised, gold rising and then falling while the learned return rises: {'; '.join(over)}."
+
+
+def write_page(found: Sequence[Curve], study: Overoptimization, folder: Path) -> None:
+    """Writes the page into the study's folder. Raises ProxygapError where it can't be written."""
+    panels = dict(_panels(found))
+    drawn = {f"{reward}-{name}": returns(curves, reward) for name, curves in panels.items() for reward in ("gold", "learned")}
+    content = {
+        "study": study,
+        "environment": study.environment.name,
+        "head": HEAD,
+        "rows": [cells(curve) for curve in found],
+        "headline": headline(found),
+        "panels": {name: legend(curves) for name, curves in panels.items()},
+        "largest": int(found[0].sizes[-1]),
+    }
+    runs.replace_file(folder / PAGE, rendered(TEMPLATE, drawn, **content).encode())
+
+
+def _panels(found: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
+    """The curves that differ in one thing alone, by its name; those that differ in nothing are left out."""
+    middle = sorted({curve.variant.comparisons for curve in found if curve.variant.members == 1})
+    shared = middle[len(middle) // 2]
+    single = [curve for curve in found if curve.variant.members == 1]
+    by_data = [curve for curve in single if curve.variant.width == 32]
+    by_width = sorted((c for c in single if c.variant.comparisons == shared), key=lambda curve: curve.variant.width)
+    plain = [curve for curve in by_data if curve.variant.comparisons == shared]
+    by_members = plain + [curve for curve in found if curve.variant.members > 1]
+    named = [("comparisons", by_data), ("width", by_width), ("ensemble", by_members)]
+    return [(name, curves) for name, curves in named if len(curves) > 1 or name == "comparisons"]
+
+
+def legend(found: Sequence[Curve]) -> list[tuple[str, Colour]]:
+    """What each line of a panel is called, and its colour."""
+    names = [_short(curve.variant, found) for curve in found]
+    return list(zip(names, PALETTE, strict=False))
+
+
+def _short(variant: Variant, found: Sequence[Curve]) -> str:
+    """What tells a variant from the others of its panel."""
+    if len({curve.variant.members for curve in found}) > 1:
+        return "one model" if variant.members == 1 else f"{variant.members} members, {variant.aggregate}"
+    if len({curve.variant.width for curve in found}) > 1:
+        return f"width {variant.width}"
+    return f"{variant.comparisons:,} comparisons"
+
+
+def returns(found: Sequence[Curve], reward: str) -> go.Figure:
+    """The "gold" or the "learned" return of the best of n against the square root of the divergence; fits are dotted."""
+    figure = figures.empty(340)
+    for curve, (name, colour) in zip(found, legend(found), strict=True):
+        values = getattr(curve, reward)
+        _add_band(figure, curve.distance, [mean_interval(column) for column in values.T], colour)
+        figure.add_scatter(
+            x=curve.distance,
+            y=values.mean(0),
+            mode="lines+markers",
+            line={"color": figures.css(colour), "width": 2.5},
+            marker={"size": 5},
+            name=name,
+            customdata=curve.sizes,
+            hovertemplate="n = %{customdata}: %{y:.4g}",
+        )
+        if reward == "gold":
+            _add_fit(figure, curve, colour)
+    titles = {"gold": "true return", "learned": "learned return, standard deviations"}
+    figure.update_xaxes(title="√KL, nats", rangemode="tozero")
+    return figure.update_yaxes(title=titles[reward])
+
+
+def _add_fit(figure: go.Figure, curve: Curve, colour: Colour) -> None:
+    distance = np.linspace(0, curve.distance[-1], 60)
+    fit = np.mean([fit(distance) for fit in curve.fits], 0) + curve.gold[:, 0].mean()
+    line = {"color": figures.css(colour), "width": 1.5, "dash": "dot"}
+    figure.add_scatter(x=distance, y=fit, mode="lines", line=line, hoverinfo="skip")
+
+
+def _add_band(figure: go.Figure, distance: "Array", band: Sequence[Estimate], colour: Colour) -> None:
+    low, high = np.array([(estimate.low, estimate.high) for estimate in band]).T
+    if np.isfinite([low, high]).all():
+        x, y = np.append(distance, distance[::-1]), np.append(low, high[::-1])
+        figure.add_scatter(x=x, y=y, fill="toself", fillcolor=figures.css(colour, 0.12), line={"width": 0}, hoverinfo="skip")
