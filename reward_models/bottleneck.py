@@ -27,7 +27,7 @@ class Bottleneck:
 
     body: Ensemble  # with 2 L outputs: mean and log variance of z
     head: Ensemble
-    beta: float  # reward-loss units a nat
+    beta: float  # of the loss, a nat
     generator: torch.Generator  # of the noise while learning
 
     @classmethod

@@ -10,7 +10,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -25,7 +25,7 @@ from ..envs.core import Observed, ProxygapError, Segments, Transition
 from .aggregation import aggregation
 from .bottleneck import Bottleneck
 from .inputs import Inputs
-from .networks import Ensemble, Examples, Network, Training, averaged, repeated
+from .networks import Ensemble, Examples, Network, Training, averaged, bootstrapped, repeated
 
 FORMAT, KEY = 1, "proxygap"  # of files; under which header they keep their JSON
 MOST_HELD = 512  # examples held out, however many there are: to look at them often must stay cheap
@@ -39,7 +39,7 @@ class RewardModel(ABC):
 
     Members differ by their seeds, and, where asked, by the examples they learn from (`bootstrap`) or the inputs they are shown
     (`seen` < 1). With `shared_steps` they are one network for so many steps and part only then, so that their weights can be
-    averaged. `aggregate` says how members become one reward (`reward_models.aggregation`), at any time, also after fitting.
+    `averaged`. `aggregate` says how members become one reward (`reward_models.aggregation`); it may be changed after fitting.
     """
 
     ensemble: int = 1
@@ -56,7 +56,7 @@ class RewardModel(ABC):
     steps: int = 3000  # gradient steps at most
     patience: int = 500  # gradient steps
     held_out: float = 0.1  # share of the examples, for stopping early; 0 for none
-    batch: int = 16  # examples a step for each member: what five members cost is least, against one, where batches are small
+    batch: int = 24  # examples a step; more make a pair cheaper, fewer make five members cheaper against one
     learning_rate: float = 1e-3
     seed: int = 0
 
@@ -64,21 +64,20 @@ class RewardModel(ABC):
 
     def __post_init__(self) -> None:
         aggregation(self.aggregate)
-        counts = {name: getattr(self, name) for name in ("ensemble", "steps", "batch", "patience")} | {
-            "hidden": min(self.hidden)
-        }
+        counts = {name: getattr(self, name) for name in ("ensemble", "steps", "batch", "patience")}
+        counts |= {"hidden": min(self.hidden, default=0)}
         if wrong := [f"{name} {value}" for name, value in counts.items() if value < 1]:
             raise ProxygapError(f"{', '.join(wrong)}: at least 1 is needed")
         if not 0 < self.seen <= 1 or not 0 <= self.held_out < 1:
             raise ProxygapError(f"seen {self.seen} and held_out {self.held_out}: shares, above 0 and below 1, are needed")
         if self.latent < 0 or self.beta < 0:
             raise ProxygapError(f"latent {self.latent} and beta {self.beta}: numbers from 0 are needed")
-        if self.shared_steps and self.seen < 1:
-            raise ProxygapError("shared_steps with seen < 1: members that set out as one see the same; choose one of the two")
+        if self.shared_steps and (self.seen < 1 or not self.bootstrap):
+            raise ProxygapError("shared_steps: members that set out as one see the same, and only bootstrap makes them part")
 
     @abstractmethod
     def losses(self, rewards: Tensor, valid: Tensor, target: Tensor) -> Tensor:
-        """What members lose [K, B] by their raw rewards [K, B, S, T] of steps that are `valid`, for targets [K, B]."""
+        """What members lose [K, B] by their raw rewards [K, B, S, T] of steps that are `valid` [B, S, T], for targets [B]."""
 
     @abstractmethod
     def score(self, feedback: Any, /) -> float:
@@ -100,9 +99,8 @@ class RewardModel(ABC):
         self.env_, self.inputs_ = env, Inputs.of(observed, valid, self.inputs, self.one_hot)
         x = self.inputs_(self.inputs_.tensors(observed))
         examples = Examples(x, torch.from_numpy(valid).float(), torch.from_numpy(np.asarray(target, np.float32)))
-        train, held = _split(
-            np.zeros(len(target)) if strata is None else strata, self.held_out, np.random.default_rng(self.seed)
-        )
+        kinds = np.zeros(len(target)) if strata is None else strata
+        train, held = _split(kinds, self.held_out, np.random.default_rng(self.seed))
         self.history_ = self._train(examples[train], examples[held])
         self.slope_, self.intercept_ = torch.ones(self.ensemble, 1).double(), torch.zeros(self.ensemble, 1).double()
         self.held_ = held  # rows of the examples
@@ -111,13 +109,13 @@ class RewardModel(ABC):
     def _train(self, examples: Examples, held: Examples) -> list[float]:
         seeds = np.random.SeedSequence(self.seed).generate_state(self.ensemble).tolist()
         self.network_ = self._fresh(seeds[:1] if self.shared_steps else seeds)
+        training, rng = Training(self.steps, self.patience, self.batch, self.learning_rate), np.random.default_rng(self.seed)
         if self.shared_steps:
-            Training(self.shared_steps, batch=self.batch, learning_rate=self.learning_rate)(
-                self.network_, examples, examples[np.zeros(0, int)], self.losses, seeds[:1]
-            )
+            together = replace(training, steps=self.shared_steps)
+            together(self.network_, examples, examples[np.zeros(0, int)], self.losses, rng)
             self.network_ = repeated(self.network_, self.ensemble)
-        training = Training(self.steps, self.patience, self.batch, self.learning_rate, bootstrap=self.bootstrap)
-        return training(self.network_, examples, held, self.losses, seeds)
+        weights = bootstrapped(len(examples), seeds) if self.bootstrap else None
+        return training(self.network_, examples, held, self.losses, rng, weights)
 
     def _fresh(self, seeds: Sequence[int]) -> Network:
         sizes = (self.inputs_.width, *self.hidden, 1)
@@ -135,7 +133,7 @@ class RewardModel(ABC):
         return self
 
     def averaged(self, reference: Segments) -> Self:
-        """A model of one network, the average of the members' weights (see `networks.averaged`), standardised on `reference`."""
+        """A model of one network, the average of the members' weights, standardised on `reference`: see `networks.averaged`."""
         self._check_fitted()
         found = copy(self)
         found.ensemble, found.network_ = 1, averaged(self.network_)

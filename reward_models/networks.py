@@ -1,8 +1,8 @@
 """Reward networks: K small networks that are stored, trained and asked as one.
 
-The members' weights stand in one tensor a layer, so that one optimiser moves all of them at once. The layers themselves go
-member by member: measured on one core, that was as fast as a batched product for few rows and up to twice as fast for many,
-since a member's activations then stay in the cache. No member's result depends on another: each is what it would be alone.
+All members learn from the same batches, so that inputs are gathered once and enter all first layers in one product. The other
+layers go member by member: measured on one core, that was as fast as batched products for few rows and up to twice as fast for
+many, since what a member computes then stays in the cache. No member depends on another: each is what it would be alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from ..envs.core import ProxygapError
 
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 CHECK = 50  # steps between two looks at what is held out
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # rewards [K, B, S, T], valid [K, B, S, T], target [K, B] -> [K, B]
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # rewards [K, B, S, T], valid [B, S, T], target [B] -> [K, B]
 
 
 class Network(Protocol):
@@ -39,36 +39,43 @@ class Network(Protocol):
 
 @dataclass
 class Ensemble:
-    """K multi-layer perceptrons with rectified hidden layers and one output."""
+    """K multi-layer perceptrons with rectified hidden layers."""
 
-    weights: list[Tensor]  # of each layer [K, inputs, outputs]
-    biases: list[Tensor]  # of each layer [K, outputs]
+    sizes: Sequence[int]  # from the inputs to the outputs
+    flat: Tensor  # [K, all weights of a member]: one tensor, so that an optimiser's step costs little
     shown: Tensor | None = None  # [K, inputs] 1 where a member learns from an input, 0 where it is blind; None: all see all
 
     @classmethod
     def fresh(cls, sizes: Sequence[int], seeds: Sequence[int], seen: float = 1.0) -> Self:
-        """Members drawn as `torch.nn.Linear` draws its weights, each by its own seed; `sizes` from the inputs to the output.
+        """Members drawn as `torch.nn.Linear` draws its weights, each by its own seed.
 
         `seen` is the share of inputs that a member is shown (at least one); which ones is drawn for each.
         """
-        weights, biases = [], []
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-        for inputs, outputs in pairwise(sizes):
-            drawn = torch.stack([torch.rand(inputs + 1, outputs, generator=generator) for generator in generators])
-            drawn = (2 * drawn - 1) / inputs**0.5
-            weights.append(drawn[:, :-1].clone())
-            biases.append(drawn[:, -1].clone())
-        if seen == 1:
-            return cls(_learnable(weights), _learnable(biases))
-        order = torch.stack([torch.randperm(sizes[0], generator=generator) for generator in generators])
-        shown = (order < max(1, round(seen * sizes[0]))).float()
-        weights[0] *= shown[..., None]  # and so they stay: a trained network needs no mask
-        return cls(_learnable(weights), _learnable(biases), shown)
+        layers = [
+            (2 * torch.stack([torch.rand(inputs + 1, outputs, generator=member) for member in generators]) - 1) / inputs**0.5
+            for inputs, outputs in pairwise(sizes)
+        ]
+        shown = None
+        if seen < 1:
+            order = torch.stack([torch.randperm(sizes[0], generator=member) for member in generators])
+            shown = (order < max(1, round(seen * sizes[0]))).float()
+            layers[0][:, :-1] *= shown[..., None]  # and so they stay: a trained network needs no mask
+        return cls(sizes, torch.cat([layer.flatten(1) for layer in layers], 1).requires_grad_(), shown)
 
     @property
     def members(self) -> int:
         """K."""
-        return len(self.weights[0])
+        return len(self.flat)
+
+    def layers(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights [K, inputs, outputs] and biases [K, 1, outputs] of each layer, as views."""
+        parts = self.flat.split([(inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes)], 1)
+        shaped = [part.view(len(part), -1, outputs) for part, outputs in zip(parts, self.sizes[1:], strict=True)]
+        layers = [layer.split([layer.shape[1] - 1, 1], 1) for layer in shaped]
+        if self.shown is not None:
+            layers[0] = (layers[0][0] * self.shown[..., None], layers[0][1])
+        return layers  # pyright: ignore[reportReturnType]
 
     def __call__(self, x: Tensor) -> Tensor:
         """What each member says of rows [M, d], the same for all, or [K, M, d], its own: [K, M]."""
@@ -80,30 +87,28 @@ class Ensemble:
 
     def outputs(self, x: Tensor) -> Tensor:
         """All outputs of each member, [K, M, outputs]."""
-        weights = [*self.weights]
-        if self.shown is not None:
-            weights[0] = weights[0] * self.shown[..., None]
-        layers = [(weight.unbind(0), bias.unbind(0)) for weight, bias in zip(weights, self.biases, strict=True)]
+        (weight, bias), *others = self.layers()
+        if x.dim() == 2:
+            first = torch.addmm(bias.flatten(), x, weight.transpose(0, 1).flatten(1))
+            first = (first.relu_() if others else first).view(len(x), self.members, -1).unbind(1)
+        else:
+            first = torch.baddbmm(bias, x, weight)
+            first = (first.relu_() if others else first).unbind(0)
+        layers = [(weight.unbind(0), bias.flatten(1).unbind(0)) for weight, bias in others]
         found = []
-        for k in range(self.members):
-            rows = x if x.dim() == 2 else x[k]
-            for weight, bias in layers[:-1]:
-                rows = torch.addmm(bias[k], rows, weight[k]).relu_()
-            found.append(torch.addmm(layers[-1][1][k], rows, layers[-1][0][k]))
+        for k, rows in enumerate(first):
+            for i, (weight, bias) in enumerate(layers):
+                rows = torch.addmm(bias[k], rows if i == 0 else rows.relu_(), weight[k])
+            found.append(rows)
         return torch.stack(found)
 
     def parameters(self) -> list[Tensor]:
         """All that is learned, the members along the first axis."""
-        return self.weights + self.biases
+        return [self.flat]
 
     def with_parameters(self, parameters: Sequence[Tensor]) -> Self:
         """A network of this form with copies of `parameters` as its weights."""
-        layers = len(self.weights)
-        return type(self)(_learnable(parameters[:layers]), _learnable(parameters[layers:]))
-
-
-def _learnable(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [tensor.detach().clone().requires_grad_() for tensor in tensors]
+        return type(self)(self.sizes, parameters[0].detach().clone().requires_grad_())
 
 
 def repeated(network: AnyNetwork, members: int) -> AnyNetwork:
@@ -138,27 +143,36 @@ class Examples:
 
 @dataclass(frozen=True)
 class Training:
-    """How networks are trained: each member on batches of its own, keeping the weights that did best on what is held out."""
+    """How networks are trained: on the same batches, each member keeping the weights that did best on what is held out."""
 
     steps: int = 3000  # at most
     patience: int = 500  # steps without any gain on what is held out, after which a member has done
-    batch: int = 16
+    batch: int = 24
     learning_rate: float = 1e-3
     decay: float = 0.01  # AdamW's weight decay
-    bootstrap: bool = False  # each member learns from examples drawn with replacement
 
-    def __call__(self, network: Network, examples: Examples, held: Examples, loss: Loss, seeds: Sequence[int]) -> list[float]:
+    def __call__(
+        self,
+        network: Network,
+        examples: Examples,
+        held: Examples,
+        loss: Loss,
+        rng: np.random.Generator,
+        weights: Tensor | None = None,
+    ) -> list[float]:
         """Trains `network` in place; returns the held-out loss, the members' mean, after every 50 steps (none without such).
 
-        Raises ProxygapError if learning diverges.
+        `rng` orders the examples; `weights` [K, N] say how much each is worth to each member. Raises ProxygapError if learning
+        diverges.
         """
         optimiser = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.decay, fused=True)
-        orders = [endless(len(examples), self.batch, np.random.default_rng(seed), self.bootstrap) for seed in seeds]
-        best = Best(network, self.patience)
+        best, batches = Best(network, self.patience), endless(len(examples), self.batch, rng)
         for step in range(1, self.steps + 1):
-            losses = batch_losses(network, examples, np.stack([next(order) for order in orders]), loss)
+            rows = torch.from_numpy(next(batches))
+            losses = learning_losses(network, examples, rows, loss)
+            weighted = losses if weights is None else losses * weights[:, rows]
             optimiser.zero_grad()
-            losses.mean(1).sum().backward()
+            weighted.mean(1).sum().backward()
             optimiser.step()
             if step % CHECK and step < self.steps:
                 continue
@@ -195,29 +209,31 @@ class Best:
                 now.copy_(kept)
 
 
-def endless(number: int, batch: int, rng: np.random.Generator, bootstrap: bool) -> Iterator[Array]:
+def endless(number: int, batch: int, rng: np.random.Generator) -> Iterator[Array]:
     """Batches of rows, round after round in another order; what does not fill a batch is left out of that round."""
-    rows, batch = rng.integers(number, size=number) if bootstrap else np.arange(number), min(batch, number)
+    batch = min(batch, number)
     while True:
-        order = rng.permutation(rows)
-        yield from order[: number // batch * batch].reshape(-1, batch)
+        yield from rng.permutation(number)[: number // batch * batch].reshape(-1, batch)
 
 
-def batch_losses(network: Network, examples: Examples, rows: Array, loss: Loss) -> Tensor:
-    """The losses [K, B] of each member on its own rows [K, B], with what the network itself costs."""
-    index = torch.from_numpy(rows)
+def bootstrapped(number: int, seeds: Sequence[int]) -> Tensor:
+    """How often each member has an example if it draws `number` of them with replacement, [K, number] (Efron 1979)."""
+    drawn = [np.bincount(np.random.default_rng(seed).integers(number, size=number), minlength=number) for seed in seeds]
+    return torch.from_numpy(np.stack(drawn)).float()
+
+
+def learning_losses(network: Network, examples: Examples, rows: Tensor, loss: Loss) -> Tensor:
+    """The losses [K, B] of each member on rows [B] of the examples, with what the network itself costs."""
     sides, steps, width = examples.x.shape[1:]
-    x = examples.x.flatten(1).index_select(0, index.flatten()).view(len(rows), -1, width)  # twice as fast as indexing
-    shape = (*rows.shape, sides, steps)
-    valid = examples.valid[index]
+    x = examples.x.flatten(1).index_select(0, rows).view(-1, width)  # twice as fast as indexing
+    valid = examples.valid[rows]
     rewards, cost = network.learn(x)
-    losses = loss(rewards.view(shape), valid, examples.target[index])
-    return losses if cost is None else losses + (cost.view(shape) * valid).sum((2, 3)) / valid.sum((2, 3))
+    losses = loss(rewards.view(-1, len(rows), sides, steps), valid, examples.target[rows])
+    return losses if cost is None else losses + (cost.view(-1, *valid.shape) * valid).sum((2, 3)) / valid.sum((1, 2))
 
 
 @torch.no_grad()
 def held_losses(network: Network, held: Examples, loss: Loss) -> Tensor:
-    """The mean loss of each member on the same examples, [K]."""
-    shape = (network.members, *held.valid.shape)
-    rewards = network(held.x.flatten(0, 2)).view(shape)
-    return loss(rewards, held.valid.expand(shape), held.target.expand(shape[:2])).mean(1)
+    """The mean loss of each member on examples that it does not learn from, [K]."""
+    rewards = network(held.x.flatten(0, 2)).view(-1, *held.valid.shape)
+    return loss(rewards, held.valid, held.target).mean(1)

@@ -34,8 +34,7 @@ class RegressionReward(RewardModel):
 
     def losses(self, rewards: Tensor, valid: Tensor, target: Tensor) -> Tensor:
         """Squared error of each mark a step, [K, B]."""
-        steps = valid.sum((2, 3))
-        return ((rewards * valid).sum((2, 3)) - target) ** 2 / steps.clamp(min=1)
+        return ((rewards * valid).sum((2, 3)) - target) ** 2 / valid.sum((1, 2)).clamp(min=1)
 
     def score(self, ratings: Ratings) -> float:
         """The share of the marks' variance that is explained, R^2: 1 at best, 0 for always saying their mean.
