@@ -7,7 +7,6 @@ networks of the same size, and take a step of AdamW a batch.
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
-from time import process_time
 from typing import Any
 
 import numpy as np
@@ -114,15 +113,9 @@ def learning(quick: bool, say: Say) -> list[Figure]:
         }
         found = rates(contestants, 3 if quick else 9, lambda text, name=name: say(f"{name}: {text}"))
         one, five, loop = found.values()
-        batch = PreferenceReward().batch
+        shape = f"{PreferenceReward().batch} a batch, {LENGTH} steps long"
         figures += [
-            Figure(
-                f"{name}: learning from comparisons",
-                median(one),
-                "pairs/s",
-                5000.0,
-                note=f"{batch} a batch, {LENGTH} steps long",
-            ),
+            Figure(f"{name}: learning from comparisons", median(one), "pairs/s", 5000.0, note=shape),
             Figure(f"{name}: the same pair by pair", median(loop), "pairs/s", note="two passes a pair"),
             Figure(f"{name}: times as fast as pair by pair", ratio(one, loop), "times", 10.0),
             Figure(f"{name}: learning by five members", ratio(one, five), "times the cost of one", 3.0, at_most=True),
@@ -139,10 +132,9 @@ def paying(quick: bool, say: Say) -> list[Figure]:
     asked = rates({"paying": payments(model, loop.step(action).transition, 100)}, 5 if quick else 15, say)["paying"]
     milliseconds = 1000 / median(asked)
     steps = PROBE // 2 if quick else PROBE
-    begun = process_time()
+    say(f"a PPO training of {steps:,} steps")
     trained: Any = train(PAID, algo="ppo", steps=steps, n_envs=WORLDS, evaluations=0, evaluation_episodes=1)
     around = 1000 * trained.metrics[-1]["cpu_seconds"] / (trained.steps / WORLDS)
-    say(f"trained for {process_time() - begun:.0f} s")
     share = 100 * milliseconds / (milliseconds + around)
     return [
         Figure(f"paying {WORLDS} worlds from five members", milliseconds, "ms", note=PAID),

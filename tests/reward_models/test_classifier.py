@@ -24,7 +24,7 @@ def labelled(number, seed=0, env="Meadow"):
 
 @pytest.fixture(scope="module")
 def model():
-    return CatastropheClassifier(steps=1500, held_out=0.3, acceptance=0.9).fit(labelled(1000))
+    return CatastropheClassifier(steps=1000, held_out=0.3, acceptance=0.9).fit(labelled(1000))
 
 
 def test_catastrophes_are_told_from_the_rest_and_the_fatal_step_is_found(model):

@@ -78,7 +78,7 @@ def test_fresh_weights_are_spread_as_those_of_torch():
 
 def test_members_trained_together_are_what_each_is_alone():
     train, held = (Examples(*(tensor.double() for tensor in vars(made).values())) for made in (examples(200), examples(40, 1)))
-    training, found = Training(steps=300, patience=100), []
+    training, found = Training(steps=200, patience=100), []
     for seeds in (SEEDS, *([seed] for seed in SEEDS)):  # in double precision: else what rounding leaves of a gradient adds up
         network = Ensemble.fresh(SIZES, seeds)
         found.append(network.with_parameters([network.flat.double()]))
@@ -162,9 +162,9 @@ def test_learning_that_diverges_says_so():
 def test_an_average_of_what_parted_is_as_good_and_of_what_never_met_is_useless():
     train, held = examples(600), examples(400, seed=1)
     apart = Ensemble.fresh(SIZES, SEEDS)
-    Training(steps=800)(apart, train, held, loss, chance())
+    Training(steps=600)(apart, train, held, loss, chance())
     parted = Ensemble.fresh(SIZES, SEEDS[:1])
-    Training(steps=600)(parted, train, held, loss, chance())
+    Training(steps=400)(parted, train, held, loss, chance())
     parted = repeated(parted, 3)
     Training(steps=200)(parted, train, held, loss, chance(), bootstrapped(600, SEEDS))
     good, bad = (held_losses(averaged(network), held, loss).item() for network in (parted, apart))

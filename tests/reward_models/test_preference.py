@@ -25,7 +25,7 @@ from .behaviour import QUICK, behaviour, changed, compared, linear
 @pytest.fixture(scope="module")
 def model():
     """Three members, fitted to a thousand comparisons by a linear reward."""
-    return PreferenceReward(ensemble=3, steps=1500).fit(compared(1000))
+    return PreferenceReward(ensemble=3, steps=900).fit(compared(1000))
 
 
 # The loss
@@ -119,7 +119,8 @@ def test_an_average_of_weights_is_one_network_as_good_as_its_members():
 
 def test_pays_steps_of_any_leading_shape_in_double_precision(model):
     stretches = behaviour(6)
-    steps = Observed(**{field.name: getattr(stretches, field.name)[:, 4] for field in fields(Observed)})
+    observation, action, following, terminated = (getattr(stretches, field.name)[:, 4] for field in fields(Observed))
+    steps = Observed(observation, action, following, terminated)
     assert model.predict(steps).shape == (6,)
     assert model.predict(stretches).shape == model.predict_std(stretches).shape == (6, 10)
     assert model.members(stretches).shape == (3, 6, 10)
@@ -130,8 +131,8 @@ def test_pays_steps_of_any_leading_shape_in_double_precision(model):
 
 def test_is_a_reward_that_never_looks_at_hidden_states(model):
     stretches = behaviour(6)
-    steps = [getattr(stretches, name)[:, 0] for name in ("observation", "action", "next_observation")]
-    t = Transition(*steps, np.zeros(6, bool), state=None, next_state=None)  # pyright: ignore[reportArgumentType]
+    observation, action, following = (getattr(stretches, field.name)[:, 0] for field in fields(Observed)[:3])
+    t: Any = Transition(observation, action, following, np.zeros(6, bool), None, None)  # pyright: ignore[reportArgumentType]
     np.testing.assert_array_equal(model(t), model(t.observed()))
     np.testing.assert_array_equal(model(t), model.predict(t.observed()))
 

@@ -18,7 +18,7 @@ def test_returns_are_the_marks_and_steps_are_what_they_are_made_of():
     def pounds(segments):
         return np.where(segments.valid, 1000 * linear(segments) - 300, 0.0)
 
-    model = RegressionReward(ensemble=2, steps=1500).fit(rated(1000, value=lambda s: pounds(s).sum(1), shortest=3))
+    model = RegressionReward(ensemble=2, steps=1000).fit(rated(1000, value=lambda s: pounds(s).sum(1), shortest=3))
     fresh = behaviour(300, seed=9, shortest=3)
     assert model.score(rated(300, 9, lambda s: pounds(s).sum(1), shortest=3)) > 0.95
     off = model.predict(fresh)[fresh.valid] - pounds(fresh)[fresh.valid]
