@@ -163,7 +163,7 @@ class Overoptimization:
         """The curve of every variant, after doing what is missing; the page is written too."""
         from .report.overoptimization import write_page
 
-        _ = self.environment  # complains, if at all, before there is a folder
+        self.reference(0)  # complains, if at all, before there is a folder
         with runs.locked(self.folder), self._recorded():
             run_tasks(self.tasks(), self.jobs, self.quiet or self.json)
             found = curves(self.variants, [self._stored(seed) for seed in range(self.seeds)])
@@ -179,9 +179,10 @@ class Overoptimization:
     @property
     def variants(self) -> list[Variant]:
         """The models that are compared: those of an ensemble follow each other, for they are one fit."""
-        middle = sorted(self.comparisons)[len(self.comparisons) // 2]
-        found = [Variant(number, 32) for number in sorted(self.comparisons)]
-        found += [Variant(middle, width) for width in sorted(self.widths)]
+        numbers = sorted(set(self.comparisons))
+        middle = numbers[len(numbers) // 2]
+        found = [Variant(number, 32) for number in numbers]
+        found += [Variant(middle, width) for width in sorted(set(self.widths) - {32})]
         ways = ("mean", "worst", "penalised") if self.ensemble > 1 else ()
         return found + [Variant(middle, 32, self.ensemble, way) for way in ways]
 
@@ -279,7 +280,7 @@ class Overoptimization:
 
 def wavering(policy: Policy, other: Policy, most: float, seed: int) -> Policy:
     """A policy that lets `other` act instead in some steps: each episode has its own share of those, drawn from 0 to `most`."""
-    rng, share = np.random.default_rng(seed), np.zeros(0)
+    rng, share = np.random.default_rng((seed, 1)), np.zeros(0)  # a stream of its own: `other` may have been given the seed
 
     def wavers(loop: Any) -> Array:
         nonlocal share
@@ -338,8 +339,9 @@ def curves(variants: Sequence[Variant], stored: Sequence[Mapping[str, Array]]) -
 
 
 def summary(curve: Curve) -> dict[str, Any]:
-    """A curve as plain data, for JSON; an infinite peak is None."""
-    peaks = [fit.peak if np.isfinite(fit.peak) else None for fit in curve.fits]
+    """A curve as plain data, for JSON: what is infinite or unknown is None."""
+    fits = curve.fits
+    rise, drop = ({key: _known(value) for key, value in vars(found).items()} for found in (curve.rise, curve.drop))
     return {
         "variant": vars(curve.variant),
         "n": curve.sizes.tolist(),
@@ -348,10 +350,14 @@ def summary(curve: Curve) -> dict[str, Any]:
         "learned": curve.learned.tolist(),
         "accuracy": curve.accuracy.tolist(),
         "ceiling": curve.ceiling.tolist(),
-        "fit": {"a": [f.a for f in curve.fits], "b": [f.b for f in curve.fits], "r_squared": [f.r_squared for f in curve.fits]},
-        "peak_sqrt_kl": peaks,
+        "fit": {"a": [f.a for f in fits], "b": [f.b for f in fits], "r_squared": [_known(f.r_squared) for f in fits]},
+        "peak_sqrt_kl": [_known(f.peak) for f in fits],
         "peak_n": curve.peak,
-        "rise": vars(curve.rise),
-        "drop": vars(curve.drop),
+        "rise": rise,
+        "drop": drop,
         "overoptimised": curve.overoptimised,
     }
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,6 +1,7 @@
 """The overoptimisation study's page and table: what best-of-n makes of each learned reward, and what is left of the gold."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,12 +38,16 @@ def show(found: Sequence[Curve], study: Overoptimization, folder: Path) -> None:
 def cells(curve: Curve) -> tuple[str, ...]:
     """A variant in texts, in the order of `HEAD`: means over seeds with their intervals."""
     fits = curve.fits
-    peaks = np.array([fit.peak for fit in fits])
-    peak = str(mean_interval(peaks)) if np.isfinite(peaks).all() else f"none in {np.isinf(peaks).sum()} of {len(peaks)} seeds"
     numbers = [curve.accuracy, curve.ceiling, curve.gold[:, 0]]
-    fitted = [np.array([getattr(fit, name) for fit in fits]) for name in ("a", "b", "r_squared")]
-    first, last = ([str(mean_interval(values)) for values in columns] for columns in (numbers, fitted))
-    return (str(curve.variant), *first, f"{curve.peak:,}", str(curve.rise), str(curve.drop), *last, peak)
+    fitted = [np.array([getattr(fit, name) for fit in fits]) for name in ("a", "b", "r_squared", "peak")]
+    first, last = ([_mean(values) for values in columns] for columns in (numbers, fitted))
+    return (str(curve.variant), *first, f"{curve.peak:,}", str(curve.rise), str(curve.drop), *last)
+
+
+def _mean(values: "Array") -> str:
+    """Of [S] seeds with its interval, or how many of them have no such number."""
+    known = np.isfinite(values)
+    return str(mean_interval(values)) if known.all() else f"none in {(~known).sum()} of {len(values)} seeds"
 
 
 def headline(found: Sequence[Curve]) -> str:
@@ -85,7 +90,7 @@ def _panels(found: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
 def legend(found: Sequence[Curve]) -> list[tuple[str, Colour]]:
     """What each line of a panel is called, and its colour."""
     names = [_short(curve.variant, found) for curve in found]
-    return list(zip(names, PALETTE, strict=False))
+    return list(zip(names, cycle(PALETTE), strict=False))
 
 
 def _short(variant: Variant, found: Sequence[Curve]) -> str:
