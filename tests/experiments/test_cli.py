@@ -20,7 +20,7 @@ from proxygap.experiments.commands.play import ARROWS, action_of
 from proxygap.experiments.commands.screen import display
 
 HEAVY = ("torch", "stable_baselines3", "sb3_contrib", "pygame", "plotly", "pandas")
-LIGHT = ("envs", "show", "play", "watch", "train", "runs", "claims", "check", "doctor")  # commands whose help needs none of these
+LIGHT = ("envs", "show", "play", "watch", "train", "runs", "claims", "check", "doctor")  # whose help needs none of these
 RUN = [sys.executable, "-m", "proxygap"]
 
 WORLD = '''
