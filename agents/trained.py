@@ -83,6 +83,14 @@ def environment(settings: Settings, env: Any = None, trust: bool = False) -> Any
     return make(settings.env, **settings.env_settings)
 
 
+def untrained(settings: Settings, env: Any) -> Any:
+    """A model of these settings that has learned nothing yet, ready to act in `env`. Raises ProxygapError if it can't."""
+    loop = env.loop(settings.hyperparameters["n_envs"])
+    loop.reset(seed=0)
+    check_suits(settings.algo, loop)
+    return build(settings.algo, LoopVecEnv(loop), settings.hyperparameters, settings.seed)
+
+
 def load_policy(path: str | Path, *, env: Any = None, trust: bool = False) -> Trained:
     """The agent in a run's folder, or in a file of `save_policy`, ready to play.
 
@@ -91,11 +99,8 @@ def load_policy(path: str | Path, *, env: Any = None, trust: bool = False) -> Tr
     path = Path(path)
     settings, about, arrays = _from_run(path) if path.is_dir() else _from_file(path)
     env = environment(settings, env, trust)
-    loop = env.loop(settings.hyperparameters["n_envs"])
-    loop.reset(seed=0)
-    check_suits(settings.algo, loop)
-    check_fits(about, loop, path)
-    model = build(settings.algo, LoopVecEnv(loop), settings.hyperparameters, settings.seed)
+    model = untrained(settings, env)
+    check_fits(about, model.env.loop, path)
     snapshots.load_weights(model, arrays)
     model.num_timesteps = about["steps"]
     return Trained(settings, env, model, runs.metrics(path) if path.is_dir() else [], path if path.is_dir() else None)

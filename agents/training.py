@@ -9,17 +9,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
+from ..envs.batch import Array
 from ..envs.core import ProxygapError, Reward
 from ..envs.registry import known_environments, make
 from . import checkpoints, runs, snapshots
 from .algorithms import build, check_suits, preset
-from .rollouts import evaluate
+from .rollouts import Policy, evaluate
 from .runs import Interrupted
 from .trained import Settings, Trained, environment, read_settings
 from .vec_env import LoopVecEnv
@@ -31,6 +32,20 @@ LARGEST_SEED = 2**32 - 1  # numpy's global generator takes no larger
 PROGRESS_EVERY = 0.1  # s
 
 Progress = Callable[[Mapping[str, Any]], None]
+
+
+@runtime_checkable
+class LearnersReward(Protocol):
+    """A reward that depends on who learns, as `regularized.NearReference` does."""
+
+    __call__: Reward
+
+    def bind(self, learner: Any) -> None:
+        """Told once, before learning begins or goes on, which model of stable-baselines3 it is that learns."""
+
+    def watch(self, policy: Policy, episodes: int) -> tuple[Policy, dict[str, Array]]:
+        """The policy, and by name what each of its next `episodes` comes to [episodes], filled in while it is played."""
+        ...
 
 
 def train(
@@ -57,22 +72,30 @@ def train(
     `overrides` are laid over the preset: `steps`, `n_envs`, and what the algorithm takes.
     Raises ProxygapError for settings that make no sense, and Interrupted when a signal has stopped the run.
     """
+    measured = {"evaluations": evaluations, "evaluation_episodes": evaluation_episodes}
+    overrides |= {key: value for key, value in measured.items() if value is not None}
+    settings, env = settings_of(env, proxy=proxy, reward=reward, algo=algo, seed=seed, name=name, **overrides)
+    return _run(settings, env, reward, None if folder is None else Path(folder), resume, progress)
+
+
+def settings_of(
+    env: Any, *, proxy: Any = None, reward: Any = None, algo: str = "ppo", seed: Any = 0, name: Any = None, **overrides: Any
+) -> tuple[Settings, Any]:
+    """What `train` would store of these arguments, and the environment. Raises ProxygapError for what makes no sense."""
     name, env = _named(env, name)
-    chosen = {"evaluations": evaluations, "evaluation_episodes": evaluation_episodes}
-    overrides |= {key: value for key, value in chosen.items() if value is not None}
     hyperparameters = MEASURED | preset(env.name, algo, overrides)
     settings = Settings(
         env=name,
         env_settings=_own_settings(env),
         proxy=dict(proxy) if isinstance(proxy, Mapping) else proxy or next(iter(env.proxies)),
-        reward=_name_of(reward),
+        reward=name_of(reward),
         algo=algo,
         seed=_whole("seed", seed, 0, LARGEST_SEED),
         evaluations=_whole("evaluations", hyperparameters.pop("evaluations"), 0),
         evaluation_episodes=_whole("evaluation_episodes", hyperparameters.pop("evaluation_episodes"), 1),
         hyperparameters=hyperparameters,
     )
-    return _run(settings, env, reward, None if folder is None else Path(folder), resume, progress)
+    return settings, env
 
 
 def resume(
@@ -88,6 +111,8 @@ def resume(
     paid = "true" if settings.reward == "true" else reward
     if settings.reward not in ("proxy", "true") and reward is None:
         raise ProxygapError(f"the run in {folder} is paid by {settings.reward}, a function: hand it in as reward=")
+    if reward is not None and name_of(paid) != settings.reward:
+        raise ProxygapError(f"the run in {folder} is paid by {settings.reward}, not by {name_of(paid)}: hand in that one")
     return _run(settings, environment(settings, env, trust), paid, folder, True, progress)
 
 
@@ -95,7 +120,7 @@ def _run(settings: Settings, env: Any, reward: Any, folder: Path | None, resumed
     trial = env.loop(1, proxy=settings.proxy)
     trial.reset(seed=0)
     check_suits(settings.algo, trial)  # before a folder is made
-    with _one_thread():
+    with one_thread():
         if folder is None:
             return _Session(settings, env, reward, None, progress).run()
         with runs.locked(folder):
@@ -138,6 +163,8 @@ class _Session(BaseCallback):
         venv = LoopVecEnv(self.loop, stagger=True)
         self.learner = build(settings.algo, venv, settings.hyperparameters, settings.seed)
         venv.seed(settings.seed * STREAMS)
+        if isinstance(reward, LearnersReward):
+            reward.bind(self.learner)
 
     def run(self) -> Trained:
         """Learns to the end; where that is done already, only loads what was learned."""
@@ -197,9 +224,13 @@ class _Session(BaseCallback):
         """Adds a row, what the agent as it is now earns on both rewards, and stores a checkpoint."""
         agent = Trained(self.settings, self.env, self.learner, self.rows)
         seed, episodes = self.settings.seed * STREAMS + EVALUATION, self.settings.evaluation_episodes
-        found = evaluate(self.env, agent.policy(seed), episodes, seed, proxy=self.settings.proxy, reward=self.reward)
+        policy, figures = agent.policy(seed), {}
+        if isinstance(self.reward, LearnersReward):
+            policy, figures = self.reward.watch(policy, episodes)
+        found = evaluate(self.env, policy, episodes, seed, proxy=self.settings.proxy, reward=self.reward)
         row = {"steps": agent.steps, **self.clock.read()}
         row |= {name: getattr(found, name).tolist() for name in ("proxy", "true", "paid", "length")}
+        row |= {name: values.tolist() for name, values in figures.items()}
         row["terms"] = dict(zip(found.names, found.terms.mean(0).tolist(), strict=True))
         self.rows.append(row)
         if self.folder:
@@ -229,7 +260,7 @@ class _Session(BaseCallback):
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """One torch thread: faster for small networks, and the same to the bit every time; afterwards as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -251,7 +282,8 @@ def _own_settings(env: Any) -> dict[str, Any]:
     return {part.name: getattr(env, part.name) for part in fields(env) if part.init} if is_dataclass(env) else {}
 
 
-def _name_of(reward: Any) -> str:
+def name_of(reward: Any) -> str:
+    """What a run calls the reward that it was paid by: "proxy", "true", or a function's name."""
     if reward is None or reward == "true":
         return reward or "proxy"
     return getattr(reward, "__name__", type(reward).__name__)
