@@ -32,7 +32,8 @@ from .statistics import Estimate, mean_interval
 from .study import Report, Task, run_tasks
 
 if TYPE_CHECKING:
-    from ..reward_models.feedback import Comparisons  # torch: not needed to parse a command line
+    from ..reward_models.feedback import Comparisons, Stretches  # torch: not needed to parse a command line
+    from ..reward_models.teachers import Teacher
 
 RETURNS, RESULTS = "returns.npz", "results.json"
 STREAMS = 2**40  # of chance for each seed
@@ -253,22 +254,27 @@ class Overoptimization:
 
     def _comparisons(self, seed: int, rng: np.random.Generator) -> tuple["Comparisons", "Comparisons", float]:
         """The largest number of comparisons to learn from, as many fresh ones, and how many of these can be foretold."""
-        from ..reward_models.feedback import cut
-        from ..reward_models.teachers import Mistaken, Rational, compared
+        from ..reward_models.teachers import compared
 
-        env, asked = self.environment, max(self.comparisons)
-        halves = []
+        halves, teacher = self.pairs(seed, rng)
+        teaching, fresh = (compared(teacher, *half, self.environment.name, rng) for half in halves)
+        return teaching, fresh, teacher.bayes_accuracy(*halves[1], against="answers")
+
+    def pairs(self, seed: int, rng: np.random.Generator) -> "tuple[list[tuple[Stretches, Stretches]], Teacher]":
+        """Pairs of stretches to learn from, as many fresh ones, and the teacher who compares them."""
+        from ..reward_models.feedback import cut
+        from ..reward_models.teachers import Mistaken, Rational
+
+        asked, halves = max(self.comparisons), []
         for half in range(2):
             place = seed * STREAMS + half * STREAMS // 4
-            played = collect(env, self.reference(place), TEACHING, place)
+            played = collect(self.environment, self.reference(place), TEACHING, place)
             stretches = cut(played.segments(), played.true, played.terms, self.stretch, 2 * asked, rng)
             halves.append(stretches.pairs(asked, rng))
         spread = float(np.std([side.true.sum(1) for side in halves[0]]))
         if not spread > 0:
             raise ProxygapError(f"all stretches of {self.stretch} steps have the same true return: there is nothing to compare")
-        teacher = Mistaken(Rational(self.rationality / spread), self.mistakes)
-        teaching, fresh = (compared(teacher, first, second, env.name, rng) for first, second in halves)
-        return teaching, fresh, teacher.bayes_accuracy(*halves[1], against="answers")
+        return halves, Mistaken(Rational(self.rationality / spread), self.mistakes)
 
     def reference(self, seed: int) -> Policy:
         """The policy that plays: a script that wavers, in each episode as much as was drawn for it."""

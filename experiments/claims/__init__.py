@@ -16,12 +16,19 @@ from ..statistics import Estimate
 
 SEEDS = 5  # independent runs behind every interval that is not exact
 CLAIMS = {  # number: one line, file
+    1: ("Of what is wanted, the best of n by a learned reward brings first more, then less.", "best_of_n"),
+    2: ("Models of more comparisons can be optimised further, if these cover what is optimised.", "more_comparisons"),
     3: (
         "Heavy-tailed error of a proxy is catastrophic under strong optimisation, light-tailed error is not.",
         "goodhart_tails",
     ),
+    5: ("Careful ensembles reduce the overoptimisation that noisy answers cause.", "noisy_ensembles"),
+    6: ("Ensembles do not repair what no member sees.", "shared_blind_spot"),
+    7: ("Smaller reward models are overoptimised earlier.", "model_width"),
     10: ("STARC tells regret better than EPIC and DARD; shaping and scale change none of them.", "starc"),
     11: ("Over all stochastic policies any two rewards that differ can be hacked; over finite sets some can't.", "hackability"),
+    22: ("A model that tells nearly all pairs apart may still choose badly.", "distractors"),
+    24: ("A model that is calibrated where it was taught is too sure of what its optimisation finds.", "overconfidence"),
     27: ("The best of many noisy estimates disappoints, by a known amount.", "optimisers_curse"),
 }
 Judgement = Literal["holds", "fails", "inconclusive"]
