@@ -2,7 +2,8 @@
 
 A reference policy plays; a teacher compares stretches of its play by the true reward; reward models learn from that, each from
 its number of comparisons, of its width, alone or as an ensemble. Then best-of-n optimises each model: over fresh episodes of
-the reference, by their learned returns, while the true ("gold") return is measured beside. Sources: Gao, Schulman and Hilton
+the reference, by their learned returns; and so does PPO, which sets out from a clone of the reference. The true ("gold") return
+is measured beside. Sources: Gao, Schulman and Hilton
 2023 (arXiv:2210.10760), sections 3.1 to 3.3; of the ensembles, Coste et al. 2024 (arXiv:2310.02743).
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tyro
@@ -58,51 +59,60 @@ class Variant:
 
 @dataclass(frozen=True)
 class Curve:
-    """What came of optimising one variant's reward, over S seeds and C sizes n."""
+    """What came of optimising one variant's reward, over S seeds and C degrees of it."""
 
     variant: Variant
-    sizes: Array  # [C] n
-    distance: Array  # [C] square root of the divergence, nats
-    gold: Array  # [S, C] true return of the best of n
+    sizes: Array  # [C] n of best-of-n, or steps of PPO
+    distance: Array  # [C] or [S, C] square root of the divergence from the reference, nats
+    gold: Array  # [S, C] true return
     learned: Array  # [S, C] learned return, in standard deviations above the reference's mean
     accuracy: Array  # [S] of the model on fresh comparisons
     ceiling: Array  # [S] the accuracy that the teacher's answers allow
+    optimiser: Literal["best_of", "learning"] = "best_of"
+
+    def __str__(self) -> str:
+        return f"{self.variant}{', PPO' * (self.optimiser == 'learning')}"
+
+    @cached_property
+    def distances(self) -> Array:
+        """[S, C] the distance in each seed."""
+        return np.broadcast_to(self.distance, self.gold.shape)
 
     @cached_property
     def fits(self) -> list[Fit]:
-        """The curve d (a - b d) through each seed's gold."""
-        return [fitted("best_of", self.distance, gold - gold[0]) for gold in self.gold]
+        """The optimiser's curve through each seed's gold."""
+        return [fitted(self.optimiser, d, gold - gold[0]) for d, gold in zip(self.distances, self.gold, strict=True)]
 
     @property
     def peak(self) -> int:
-        """The n of the highest mean gold."""
+        """The n, or the steps, of the highest mean gold."""
         return int(self.sizes[self.gold.mean(0).argmax()])
 
     @property
     def rise(self) -> Estimate:
         """How far gold rises to its peak, which is chosen on the other seeds."""
-        return mean_interval(self._at_peaks() - self.gold[:, 0])
+        return mean_interval(self._at_peaks(self.gold) - self.gold[:, 0])
 
     @property
     def drop(self) -> Estimate:
-        """How far gold falls from that peak to the largest n."""
-        return mean_interval(self._at_peaks() - self.gold[:, -1])
+        """How far gold falls from that peak to the end."""
+        return mean_interval(self._at_peaks(self.gold) - self.gold[:, -1])
 
     @property
     def overoptimised(self) -> bool:
-        """Whether gold rises and then falls, both clear of 0, while the learned return rises."""
-        learned = mean_interval(self.learned[:, -1] - self.learned[:, -2])
+        """Whether gold rises and then falls, both clear of 0, while the learned return rises from there to the end."""
+        learned = mean_interval(self.learned[:, -1] - self._at_peaks(self.learned))
         return self.rise.low > 0 and self.drop.low > 0 and learned.low > 0
 
-    def _at_peaks(self) -> Array:
-        """Each seed's gold at the n that is best by the mean of all others, so that noise can't make a peak: [S]."""
+    def _at_peaks(self, values: Array) -> Array:
+        """What each seed has where the mean gold of all others peaks, so that noise can't make a peak: [S]."""
         others = (self.gold.sum(0) - self.gold) / max(len(self.gold) - 1, 1)
-        return self.gold[np.arange(len(self.gold)), (others if len(self.gold) > 1 else self.gold).argmax(1)]
+        return values[np.arange(len(self.gold)), (others if len(self.gold) > 1 else self.gold).argmax(1)]
 
 
 @dataclass(frozen=True)
 class Overoptimization:
-    """How much of what we want is left when a learned reward is optimised? Fits reward models, and takes the best of n.
+    """How much of what we want is left when a learned reward is optimised? Optimises it by best-of-n, and by PPO.
 
     Writes curves of the true and the learned return against the square root of the KL divergence, with fits, into a report.
 
@@ -132,6 +142,8 @@ class Overoptimization:
     """Actions that are random instead: each episode of the reference has its own share of them, from 0 to this."""
     episodes: int = 4096
     """Episodes that the best are chosen from; n reaches a quarter of them."""
+    steps: int | None = None
+    """Steps of PPO for each reward; PPO's preset by default, 0 for best-of-n alone."""
     seeds: int = 5
     """Repetitions, each with its own play, answers and models."""
     jobs: int = field(default_factory=lambda: min(2, os.cpu_count() or 1))
@@ -167,7 +179,11 @@ class Overoptimization:
         self.reference(0)  # complains, if at all, before there is a folder
         with runs.locked(self.folder), self._recorded():
             run_tasks(self.tasks(), self.jobs, self.quiet or self.json)
-            found = curves(self.variants, [self._stored(seed) for seed in range(self.seeds)])
+            stored = [self._stored(seed) for seed in range(self.seeds)]
+            found = curves(self.variants, stored)
+            if self.steps != 0:
+                run_tasks(self.trainings(), self.jobs, self.quiet or self.json)
+                found += [self._learning_curve(curve, stored) for curve in found if curve.variant in self.trained]
             runs.replace_file(self.folder / RESULTS, json.dumps([summary(curve) for curve in found]).encode())
             write_page(found, self, self.folder)
         return found
@@ -187,10 +203,26 @@ class Overoptimization:
         ways = ("mean", "worst", "penalised") if self.ensemble > 1 else ()
         return found + [Variant(middle, 32, self.ensemble, way) for way in ways]
 
+    @property
+    def trained(self) -> list[Variant]:
+        """Those that PPO optimises too."""
+        return [variant for variant in self.variants if variant.width == 32 and variant.aggregate != "penalised"]
+
     @cached_property
     def decisive(self) -> dict[str, Any]:
         """What decides a seed: seeds can be added to a study, but the rest can't change."""
-        shared = ("comparisons", "widths", "ensemble", "stretch", "rationality", "mistakes", "script", "wavering", "episodes")
+        shared = (
+            "comparisons",
+            "widths",
+            "ensemble",
+            "stretch",
+            "rationality",
+            "mistakes",
+            "script",
+            "wavering",
+            "episodes",
+            "steps",
+        )
         name = self.env if ":" in self.env else self.environment.name
         plain = {key: list(value) if isinstance(value := getattr(self, key), tuple) else value for key in shared}
         return {"env": name, "world": parse_pairs(self.world)} | plain
@@ -213,8 +245,21 @@ class Overoptimization:
         fresh = replace(self)  # without what is cached: a worker makes an environment of its own
         return [Task(f"seed {seed}", partial(fresh.measured, seed)) for seed in range(self.seeds)]
 
+    def trainings(self) -> list[Task]:
+        """PPO on every variant's reward that it optimises, for every seed."""
+        fresh = replace(self)
+        pairs = [(variant, seed) for seed in range(self.seeds) for variant in self.trained]
+        return [Task(f"{variant}, seed {seed}", partial(fresh.learn, variant, seed)) for variant, seed in pairs]
+
     def _path(self, seed: int) -> Path:
         return self.folder / f"seed{seed}" / RETURNS
+
+    def _model(self, variant: Variant, seed: int) -> Path:
+        """Where its model is stored; those of an ensemble share one."""
+        return self.folder / f"seed{seed}" / f"model-{variant.comparisons}-{variant.width}-{variant.members}.safetensors"
+
+    def _run(self, variant: Variant, seed: int) -> Path:
+        return self.folder / f"seed{seed}" / f"ppo-{variant.comparisons}-{variant.members}-{variant.aggregate}"
 
     def _stored(self, seed: int) -> dict[str, Array]:
         with np.load(self._path(seed), allow_pickle=False) as stored:
@@ -229,10 +274,12 @@ class Overoptimization:
         torch.set_num_threads(1)
         env, rng = self.environment, np.random.default_rng(seed)
         teaching, fresh, ceiling = self._comparisons(seed, rng)
+        self._path(seed).parent.mkdir(exist_ok=True)
         groups = [list(group) for _, group in groupby(self.variants, lambda v: (v.comparisons, v.width, v.members))]
         models, accuracy = [], []
         for done, group in enumerate(groups):
             model = _fit(group[0], teaching, seed)
+            model.save(self._model(group[0], seed))
             models.append((model, group))
             for variant in group:
                 model.aggregate = variant.aggregate
@@ -246,11 +293,42 @@ class Overoptimization:
             gold.append(played.true.sum(1))
             learned.append(_ratings(models, played.segments()))
             report({"fraction": 0.5 + 0.5 * (begin + number) / self.episodes})
-        self._path(seed).parent.mkdir(exist_ok=True)
         with replacing(self._path(seed)) as beside, open(beside, "wb") as file:
             np.savez_compressed(
                 file, gold=np.concatenate(gold), learned=np.concatenate(learned, 1), accuracy=accuracy, ceiling=ceiling
             )
+
+    def learn(self, variant: Variant, seed: int, report: Report) -> None:
+        """Trains PPO on the variant's reward from a clone of the reference; goes on, or does nothing, where that was begun."""
+        from ..agents.regularized import NearReference, clone
+        from ..agents.training import train
+        from ..reward_models.preference import PreferenceReward
+
+        model = PreferenceReward.load(self._model(variant, seed))
+        model.aggregate = variant.aggregate
+        reference = clone(self.environment, self.reference(seed * STREAMS), noise=0.0, seed=seed)
+        settings: dict[str, Any] = {} if self.steps is None else {"steps": self.steps}
+        train(
+            self.environment,
+            self._run(variant, seed),
+            reward=NearReference(model, reference),
+            seed=seed,
+            resume=True,
+            progress=report,
+            name=self.decisive["env"],
+            ent_coef=0.0,  # which would be a second thing to optimise
+            **settings,
+        )
+
+    def _learning_curve(self, best_of: Curve, stored: Sequence[Mapping[str, Array]]) -> Curve:
+        """PPO's curve of the variant whose curve of best-of-n this is."""
+        variant, row = best_of.variant, self.variants.index(best_of.variant)
+        metrics = [runs.metrics(self._run(variant, seed)) for seed in range(self.seeds)]
+        kl, gold, paid = (np.array([[np.mean(m[name]) for m in rows] for rows in metrics]) for name in ("kl", "true", "paid"))
+        scores = np.array([seed["learned"][row] for seed in stored])  # of the reference's episodes, [S, N]
+        learned = (paid - scores.mean(1, keepdims=True)) / scores.std(1, keepdims=True)
+        steps = np.array([m["steps"] for m in metrics[0]])
+        return replace(best_of, sizes=steps, distance=kl**0.5, gold=gold, learned=learned, optimiser="learning")
 
     def _comparisons(self, seed: int, rng: np.random.Generator) -> tuple["Comparisons", "Comparisons", float]:
         """The largest number of comparisons to learn from, as many fresh ones, and how many of these can be foretold."""
@@ -350,15 +428,16 @@ def summary(curve: Curve) -> dict[str, Any]:
     rise, drop = ({key: _known(value) for key, value in vars(found).items()} for found in (curve.rise, curve.drop))
     return {
         "variant": vars(curve.variant),
-        "n": curve.sizes.tolist(),
-        "sqrt_kl": curve.distance.tolist(),
+        "optimiser": curve.optimiser,
+        "n" if curve.optimiser == "best_of" else "steps": curve.sizes.tolist(),
+        "sqrt_kl": curve.distances.tolist(),
         "gold": curve.gold.tolist(),
         "learned": curve.learned.tolist(),
         "accuracy": curve.accuracy.tolist(),
         "ceiling": curve.ceiling.tolist(),
         "fit": {"a": [f.a for f in fits], "b": [f.b for f in fits], "r_squared": [_known(f.r_squared) for f in fits]},
         "peak_sqrt_kl": [_known(f.peak) for f in fits],
-        "peak_n": curve.peak,
+        "peak": curve.peak,
         "rise": rise,
         "drop": drop,
         "overoptimised": curve.overoptimised,

@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 PAGE, TEMPLATE = "report.html", "overoptimization.html.j2"
 PALETTE = (SKY, BLUE, PURPLE, ORANGE, GREEN, VERMILLION)
-HEAD = ("reward model", "accuracy", "of at most", "gold at n = 1", "best n", "rises by", "falls by", "a", "b", "R2", "peak")
+HEAD = (
+    "reward model",
+    "accuracy",
+    "of at most",
+    "gold at first",
+    "best n or steps",
+    "rises by",
+    "falls by",
+    "a",
+    "b",
+    "R2",
+    "peak",
+)
 TOLD = 7  # columns that a terminal shows
 
 
@@ -41,7 +53,7 @@ def cells(curve: Curve) -> tuple[str, ...]:
     numbers = [curve.accuracy, curve.ceiling, curve.gold[:, 0]]
     fitted = [np.array([getattr(fit, name) for fit in fits]) for name in ("a", "b", "r_squared", "peak")]
     first, last = ([_mean(values) for values in columns] for columns in (numbers, fitted))
-    return (str(curve.variant), *first, f"{curve.peak:,}", str(curve.rise), str(curve.drop), *last)
+    return (str(curve), *first, f"{curve.peak:,}", str(curve.rise), str(curve.drop), *last)
 
 
 def _mean(values: "Array") -> str:
@@ -52,7 +64,7 @@ def _mean(values: "Array") -> str:
 
 def headline(found: Sequence[Curve]) -> str:
     """What came out, in a sentence."""
-    over = [str(curve.variant) for curve in found if curve.overoptimised]
+    over = [str(curve) for curve in found if curve.overoptimised]
     if not over:
         return "No model is shown to be overoptimised: gold does not surely rise and then fall while the learned return rises."
     return f"Overoptimised, gold rising and then falling while the learned return rises: {'; '.join(over)}."
@@ -60,7 +72,11 @@ def headline(found: Sequence[Curve]) -> str:
 
 def write_page(found: Sequence[Curve], study: Overoptimization, folder: Path) -> None:
     """Writes the page into the study's folder. Raises ProxygapError where it can't be written."""
-    panels = dict(_panels(found))
+    panels = {
+        f"{name}-{way}": curves
+        for way in ("best_of", "learning")
+        for name, curves in _panels([curve for curve in found if curve.optimiser == way])
+    }
     drawn = {f"{reward}-{name}": returns(curves, reward) for name, curves in panels.items() for reward in ("gold", "learned")}
     content = {
         "study": study,
@@ -76,6 +92,8 @@ def write_page(found: Sequence[Curve], study: Overoptimization, folder: Path) ->
 
 def _panels(found: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
     """The curves that differ in one thing alone, by its name; those that differ in nothing are left out."""
+    if not found:
+        return []
     middle = sorted({curve.variant.comparisons for curve in found if curve.variant.members == 1})
     shared = middle[len(middle) // 2]
     single = [curve for curve in found if curve.variant.members == 1]
@@ -103,20 +121,21 @@ def _short(variant: Variant, found: Sequence[Curve]) -> str:
 
 
 def returns(found: Sequence[Curve], reward: str) -> go.Figure:
-    """The "gold" or the "learned" return of the best of n against the square root of the divergence; fits are dotted."""
+    """The "gold" or the "learned" return against the square root of the divergence, means over seeds; fits are dotted."""
     figure = figures.empty(340)
     for curve, (name, colour) in zip(found, legend(found), strict=True):
         values = getattr(curve, reward)
-        _add_band(figure, curve.distance, [mean_interval(column) for column in values.T], colour)
+        distance = curve.distances.mean(0)
+        _add_band(figure, distance, [mean_interval(column) for column in values.T], colour)
         figure.add_scatter(
-            x=curve.distance,
+            x=distance,
             y=values.mean(0),
             mode="lines+markers",
             line={"color": figures.css(colour), "width": 2.5},
             marker={"size": 5},
             name=name,
             customdata=curve.sizes,
-            hovertemplate="n = %{customdata}: %{y:.4g}",
+            hovertemplate=("n" if curve.optimiser == "best_of" else "steps") + " = %{customdata}: %{y:.4g}",
         )
         if reward == "gold":
             _add_fit(figure, curve, colour)
@@ -126,7 +145,7 @@ def returns(found: Sequence[Curve], reward: str) -> go.Figure:
 
 
 def _add_fit(figure: go.Figure, curve: Curve, colour: Colour) -> None:
-    distance = np.linspace(0, curve.distance[-1], 60)
+    distance = np.linspace(0, curve.distances.mean(0).max(), 61)[1:]
     fit = np.mean([fit(distance) for fit in curve.fits], 0) + curve.gold[:, 0].mean()
     line = {"color": figures.css(colour), "width": 1.5, "dash": "dot"}
     figure.add_scatter(x=distance, y=fit, mode="lines", line=line, hoverinfo="skip")

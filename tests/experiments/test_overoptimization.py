@@ -7,7 +7,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import partialmethod
 from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,15 @@ from proxygap.experiments.report.overoptimization import PAGE, PALETTE, cells, h
 from scipy.stats import binom, binomtest
 
 SINGLE = Variant(50, 32)
-TINY: dict[str, Any] = {"comparisons": (8, 16), "widths": (4,), "ensemble": 2, "stretch": 20, "episodes": 64, "seeds": 2}
+TINY: dict[str, Any] = {
+    "comparisons": (8, 16),
+    "widths": (4,),
+    "ensemble": 2,
+    "stretch": 20,
+    "episodes": 64,
+    "seeds": 2,
+    "steps": 0,
+}
 HEAVY = ("torch", "stable_baselines3", "sb3_contrib", "pygame", "plotly", "pandas")
 
 
@@ -69,7 +77,8 @@ def in_this_process():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overoptimization, "run_tasks", run_tasks)
-        patch.setattr("proxygap.reward_models.preference.PreferenceReward", partial(PreferenceReward, steps=40))
+        quick = type("PreferenceReward", (PreferenceReward,), {"__init__": partialmethod(PreferenceReward.__init__, steps=40)})
+        patch.setattr("proxygap.reward_models.preference.PreferenceReward", quick)
         yield
 
 
@@ -391,6 +400,7 @@ CHANGES: dict[str, Any] = {
     "script": "gamer",
     "wavering": 0.5,
     "episodes": 99,
+    "steps": 9,
 }
 
 
@@ -398,7 +408,9 @@ def test_another_setting_is_another_folder_and_is_refused_in_this_one(tmp_path):
     settings = study().decisive
     assert set(settings) == {*CHANGES, "world"}
     assert json.loads(json.dumps(settings)) == settings
-    assert len({study().folder, *(replace(study(), **{key: value}).folder for key, value in CHANGES.items())}) == 11
+    assert len({study().folder, *(replace(study(), **{key: value}).folder for key, value in CHANGES.items())}) == 1 + len(
+        CHANGES
+    )
     with study(out=tmp_path)._recorded():
         pass
     for key, value in CHANGES.items():
@@ -460,7 +472,7 @@ def test_what_was_not_finished_leaves_nothing_and_is_done_again(here, tmp_path):
         patch.setattr(np, "savez_compressed", full)
         with pytest.raises((OSError, ProxygapError)):
             made.results()
-    assert not list(tmp_path.glob("seed0/*"))
+    assert not list(tmp_path.glob("seed0/*.npz"))
     assert len(made.results()) == 1
 
 
@@ -499,7 +511,8 @@ def test_the_page_holds_the_headline_and_needs_nothing_else(done):
     page = (made.folder / PAGE).read_text()
     assert headline(found) in page
     assert all(cell in page for curve in found for cell in cells(curve))
-    assert [f'<section id="{name}">' in page for name in ("comparisons", "width", "ensemble", "table")] == [True] * 4
+    sections = [*(f"{name}-best_of" for name in ("comparisons", "width", "ensemble")), "table"]
+    assert [f'<section id="{name}">' in page for name in sections] == [True] * 4
     assert "default-src 'none'" in page
     plain = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert not re.search(r"\b(src|href|srcset|action)\s*=|url\(|@import|<link", plain)
@@ -521,8 +534,8 @@ def test_any_number_of_curves_can_be_drawn(tmp_path):
 
 def arguments(folder: Any, *more: str) -> list[str]:
     """The tiny study as it is typed."""
-    numbers = ["--comparisons", "8", "16", "--widths", "4", "--ensemble", "2", "--stretch", "20", "--episodes", "64"]
-    return ["study", "overoptimization", "boat_race_strict", *numbers, "--out", str(folder), "--quiet", *more]
+    text = "--comparisons 8 16 --widths 4 --ensemble 2 --stretch 20 --episodes 64 --steps 0"
+    return ["study", "overoptimization", "boat_race_strict", *text.split(), "--out", str(folder), "--quiet", *more]
 
 
 def test_the_command_prints_json_and_nothing_else_or_a_table(done, here, capsys):
@@ -591,3 +604,19 @@ def test_workers_find_what_this_process_finds_and_go_on_where_they_stopped(tmp_p
     alone.folder.mkdir()
     alone.measured(0, lambda row: None)
     np.testing.assert_array_equal(curves(alone.variants, [alone._stored(0)])[0].gold[0], first["gold"][0])
+
+
+@pytest.mark.slow
+def test_ppo_begins_at_the_reference_goes_away_from_it_and_has_a_curve_of_its_own(here, tmp_path):
+    made = study(out=tmp_path, comparisons=(16,), widths=(), ensemble=1, steps=20_000)
+    best_of, learning = made.results()
+    assert (best_of.optimiser, learning.optimiser) == ("best_of", "learning")
+    assert learning.distances.shape == learning.gold.shape == learning.learned.shape
+    assert learning.distances[:, 0] == pytest.approx(0.0, abs=1e-3)
+    assert (learning.distances[:, -1] > 0.1).all()
+    assert learning.sizes[0] == 0 < learning.sizes[-1]
+    assert '<section id="comparisons-learning">' in (tmp_path / PAGE).read_text()
+    stored = (tmp_path / "seed0" / "ppo-16-1-mean" / "metrics.jsonl").stat().st_mtime_ns
+    again = made.results()[1]
+    np.testing.assert_array_equal(again.gold, learning.gold)
+    assert (tmp_path / "seed0" / "ppo-16-1-mean" / "metrics.jsonl").stat().st_mtime_ns == stored
