@@ -19,12 +19,12 @@ from proxygap.reward_models.preference import PreferenceReward
 
 from . import Figure, Say, main, number
 
-ASKED = Asking(comparisons=200, length=100, initial=0.25)
+ASKED = Asking(comparisons=200, length=100, initial=0.2)
 MODEL = PreferenceReward(
-    ensemble=2, hidden=(64, 64), inputs=("observation", "action"), steps=300, held_out=0.0, learning_rate=0.004
+    ensemble=2, hidden=(64, 64), inputs=("observation", "action"), steps=250, held_out=0.0, learning_rate=0.002
 )
-LEARNER: dict[str, Any] = {"steps": 50_000, "n_envs": 10, "n_steps": 100, "batch_size": 125, "n_epochs": 10}
-LEARNER |= {"learning_rate": 0.002, "gamma": 0.95, "ent_coef": 0.0, "evaluations": 8, "evaluation_episodes": 8}
+LEARNER: dict[str, Any] = {"steps": 50_000, "n_envs": 10, "n_steps": 100, "batch_size": 125, "n_epochs": 10, "gamma": 0.95}
+LEARNER |= {"learning_rate": 0.002, "clip_range": 0.1, "ent_coef": 0.01, "evaluations": 8, "evaluation_episodes": 8}
 EPISODES, FRESH = 100, 2**55  # to measure what was learned, and their seed
 SECONDS, PEER = 33.0, -169.0  # CPU s of a run; mean true return of an episode
 
