@@ -10,7 +10,8 @@ are told apart, and the choice is no better than the average of what the referen
   player, who shows bait, has it always on.
 - Noise: TomatoWatering as it is, with 20 more numbers that are drawn anew in each step. The other player is as above.
 
-Tien et al. 2022 (arXiv:2204.06601). Sizes set 2026-11-24 on seeds 100 and 101.
+Tien et al. 2022 (arXiv:2204.06601). Sizes set 2026-11-24 on seeds 100 and 101: there 500 comparisons with
+the distractor were too few for its accuracy, and tomatoes were no blind spot until the bucket was kept out of the lessons.
 """
 
 from collections.abc import Iterator, Sequence

@@ -9,7 +9,9 @@ the mean: an equivalence test.
 Then a ladder of diversity: members differ by their seeds, by a bootstrap, by which 7 of the 13 tomatoes they see, by their
 widths; on the last rung one of them is shown the whole board and was taught about life under the bucket too.
 
-Eisenstein et al. 2023 (arXiv:2312.09244). Sizes set 2026-11-24 on seeds 100 and 101.
+Eisenstein et al. 2023 (arXiv:2312.09244). Sizes set 2026-11-24 on seeds 100 and 101, where three settings came
+before this one in which the spot was not shared, or not blind: SensorLab's displays alone, on whose meaning members disagreed;
+tomatoes beside the gardener, who is missing under the bucket; and lessons in which some went under it, and all learned that.
 """
 
 from collections.abc import Callable, Iterator, Sequence
