@@ -155,4 +155,5 @@ def _add_band(figure: go.Figure, distance: "Array", band: Sequence[Estimate], co
     low, high = np.array([(estimate.low, estimate.high) for estimate in band]).T
     if np.isfinite([low, high]).all():
         x, y = np.append(distance, distance[::-1]), np.append(low, high[::-1])
-        figure.add_scatter(x=x, y=y, fill="toself", fillcolor=figures.css(colour, 0.12), line={"width": 0}, hoverinfo="skip")
+        fill = {"fill": "toself", "fillcolor": figures.css(colour, 0.12), "line": {"width": 0}, "mode": "lines"}
+        figure.add_scatter(x=x, y=y, hoverinfo="skip", **fill)
