@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 from gymnasium import spaces
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from proxygap.envs.batch import Array
 from proxygap.envs.core import Proxy, ProxyEnv, ProxygapError, State
@@ -102,7 +102,9 @@ def test_finite_horizons_equal_brute_force(seed, size):
     best = all_returns[:, 0].max()
     np.testing.assert_allclose(plan.value, best, atol=1e-12)
     np.testing.assert_allclose(evaluate_policy(mdp, plan.policy, PAY, horizon), best, atol=1e-12)
-    truths = all_returns[all_returns[:, 0] >= best - 1e-10, 1]
+    worse = best - all_returns[:, 0]
+    assume(not ((worse > 1e-12) & (worse < 1e-7)).any())  # too close a second for what the solver calls equal
+    truths = all_returns[worse <= 1e-12, 1]
     np.testing.assert_allclose(best_and_worst_truth(mdp, PAY, WANT, horizon), [truths.min(), truths.max()], atol=1e-9)
 
 
