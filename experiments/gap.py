@@ -4,7 +4,6 @@ What it stores: a folder for each training run (`proxy-seed0`, `true-seed0`, ...
 the page that shows it (`report.html`). The words and verdicts are those of `verdicts`.
 """
 
-import hashlib
 import json
 import os
 from contextlib import AbstractContextManager
@@ -24,7 +23,7 @@ from ..envs.painting import replacing
 from ..envs.registry import make
 from .measuring import BLOCK, FINAL, Results, measure, summary
 from .settings import parse_pairs, parse_reward
-from .study import Report, Task, run_tasks
+from .study import Report, Task, key_of, recorded, run_tasks
 
 if TYPE_CHECKING:  # torch: not needed to parse a command line, and so imported only where it is used
     from ..agents.trained import Trained
@@ -152,17 +151,12 @@ class Gap:
     @cached_property
     def folder(self) -> Path:
         """Where the study is stored."""
-        key = hashlib.sha256(json.dumps(self.decisive, sort_keys=True).encode()).hexdigest()[:6]
         proxy = self.measured if isinstance(self.measured, str) else "weights"
-        return self.out or Path("runs") / f"gap-{self.environment.name}-{proxy}-{self.algorithm}-{key}"
+        return self.out or Path("runs") / f"gap-{self.environment.name}-{proxy}-{self.algorithm}-{key_of(self.decisive)}"
 
     def _recorded(self) -> AbstractContextManager[None]:
         """Keeps the manifest. Raises ProxygapError if the folder holds a study with other settings."""
-        if (self.folder / runs.MANIFEST).exists():
-            stored = runs.manifest(self.folder)["settings"]
-            if differing := [key for key, value in self.decisive.items() if stored.get(key) != value]:
-                raise ProxygapError(f"{self.folder} holds a study with another {', '.join(differing)}: choose another --out")
-        return runs.recorded(self.folder, study="gap", settings=self.decisive | {"seeds": self.seeds})
+        return recorded(self.folder, "gap", self.decisive, self.seeds)
 
     def tasks(self) -> list[Task]:
         """A training run for every seed, on the proxy and on the truth."""

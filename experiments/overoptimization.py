@@ -7,10 +7,10 @@ is measured beside. Sources: Gao, Schulman and Hilton
 2023 (arXiv:2210.10760), sections 3.1 to 3.3; of the ensembles, Coste et al. 2024 (arXiv:2310.02743).
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import groupby
@@ -30,7 +30,7 @@ from ..envs.registry import make
 from .fits import Fit, fitted
 from .settings import parse_pairs
 from .statistics import Estimate, mean_interval
-from .study import Report, Task, run_tasks
+from .study import Report, Task, key_of, recorded, run_tasks
 
 if TYPE_CHECKING:
     from ..reward_models.feedback import Comparisons, Stretches  # torch: not needed to parse a command line
@@ -230,15 +230,12 @@ class Overoptimization:
     @cached_property
     def folder(self) -> Path:
         """Where the study is stored."""
-        key = hashlib.sha256(json.dumps(self.decisive, sort_keys=True).encode()).hexdigest()[:6]
+        key = key_of(self.decisive)
         return self.out or Path("runs") / f"overoptimization-{self.environment.name}-{key}"
 
-    def _recorded(self) -> Any:
-        if (self.folder / runs.MANIFEST).exists():
-            stored = runs.manifest(self.folder)["settings"]
-            if differing := [key for key, value in self.decisive.items() if stored.get(key) != value]:
-                raise ProxygapError(f"{self.folder} holds a study with another {', '.join(differing)}: choose another --out")
-        return runs.recorded(self.folder, study="overoptimization", settings=self.decisive | {"seeds": self.seeds})
+    def _recorded(self) -> AbstractContextManager[None]:
+        """Keeps the manifest. Raises ProxygapError if the folder holds a study with other settings."""
+        return recorded(self.folder, "overoptimization", self.decisive, self.seeds)
 
     def tasks(self) -> list[Task]:
         """One for every seed."""

@@ -4,19 +4,23 @@ Tasks run in processes of their own. Each is a training run in a folder of its o
 study again runs only what is missing.
 """
 
+import hashlib
+import json
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from ..agents import runs
 from ..envs.core import ProxygapError
 
 Report = Callable[[Mapping[str, Any]], None]  # what a task calls with its progress: fraction, proxy, true
@@ -31,6 +35,20 @@ class Task:
 
     name: str
     function: Callable[[Report], Any]
+
+
+def key_of(decisive: Mapping[str, Any]) -> str:
+    """Six characters that stand for what decides a study, in the name of its folder."""
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def recorded(folder: Path, study: str, decisive: Mapping[str, Any], seeds: int) -> AbstractContextManager[None]:
+    """Keeps the manifest of a study. Raises ProxygapError if the folder holds one with other settings than `decisive`."""
+    if (folder / runs.MANIFEST).exists():
+        stored = runs.manifest(folder)["settings"]
+        if differing := [key for key, value in decisive.items() if stored.get(key) != value]:
+            raise ProxygapError(f"{folder} holds a study with another {', '.join(differing)}: choose another --out")
+    return runs.recorded(folder, study=study, settings={**decisive, "seeds": seeds})
 
 
 def run_tasks(tasks: Sequence[Task], jobs: int, quiet: bool = False) -> None:

@@ -40,7 +40,7 @@ def learning_curves(results: Results, reward: str) -> go.Figure:
     for name, level in levels.items():
         figure.add_hline(level, line={"color": css(COLOURS[name]), "dash": DASHES[name], "width": 1.5})
     for arm, returns in runs.items():
-        _add_band(figure, results.curves[arm].steps, bands[arm], COLOURS[arm], (low, high))
+        add_band(figure, results.curves[arm].steps, bands[arm], COLOURS[arm], (low, high))
         for run in returns:
             figure.add_scatter(
                 x=results.curves[arm].steps, y=run, line={"color": css(COLOURS[arm], 0.35), "width": 1}, hoverinfo="skip"
@@ -122,12 +122,16 @@ def empty(height: int) -> go.Figure:
     )
 
 
-def _add_band(figure: go.Figure, steps: Array, band: Sequence[Estimate], colour: Colour, ends: tuple[float, float]) -> None:
+def add_band(
+    figure: go.Figure, steps: Array, band: Sequence[Estimate], colour: Colour, ends: tuple[float, float] = (-np.inf, np.inf)
+) -> None:
     """The interval of the mean at every checkpoint, as far as the panel reaches; none where it is unknown."""
     low, high = np.array([(estimate.low, estimate.high) for estimate in band]).T
     if np.isfinite([low, high]).all():
         x, y = np.append(steps, steps[::-1]), np.clip(np.append(low, high[::-1]), *ends)
-        figure.add_scatter(x=x, y=y, fill="toself", fillcolor=css(colour, 0.15), line={"width": 0}, hoverinfo="skip")
+        figure.add_scatter(
+            x=x, y=y, fill="toself", fillcolor=css(colour, 0.15), line={"width": 0}, mode="lines", hoverinfo="skip"
+        )
 
 
 def _shown(results: Results, group: str, reward: str) -> Estimate:

@@ -12,7 +12,7 @@ from ...agents import runs
 from ...envs.painting import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, Colour
 from ..commands.output import print_json, print_table
 from ..overoptimization import Curve, Overoptimization, Variant, summary
-from ..statistics import Estimate, mean_interval
+from ..statistics import mean_interval
 from . import figures
 from .pages import rendered
 
@@ -126,7 +126,7 @@ def returns(found: Sequence[Curve], reward: str) -> go.Figure:
     for curve, (name, colour) in zip(found, legend(found), strict=True):
         values = getattr(curve, reward)
         distance = curve.distances.mean(0)
-        _add_band(figure, distance, [mean_interval(column) for column in values.T], colour)
+        figures.add_band(figure, distance, [mean_interval(column) for column in values.T], colour)
         figure.add_scatter(
             x=distance,
             y=values.mean(0),
@@ -149,11 +149,3 @@ def _add_fit(figure: go.Figure, curve: Curve, colour: Colour) -> None:
     fit = np.mean([fit(distance) for fit in curve.fits], 0) + curve.gold[:, 0].mean()
     line = {"color": figures.css(colour), "width": 1.5, "dash": "dot"}
     figure.add_scatter(x=distance, y=fit, mode="lines", line=line, hoverinfo="skip")
-
-
-def _add_band(figure: go.Figure, distance: "Array", band: Sequence[Estimate], colour: Colour) -> None:
-    low, high = np.array([(estimate.low, estimate.high) for estimate in band]).T
-    if np.isfinite([low, high]).all():
-        x, y = np.append(distance, distance[::-1]), np.append(low, high[::-1])
-        fill = {"fill": "toself", "fillcolor": figures.css(colour, 0.12), "line": {"width": 0}, "mode": "lines"}
-        figure.add_scatter(x=x, y=y, hoverinfo="skip", **fill)
