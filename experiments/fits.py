@@ -4,15 +4,17 @@ d is the square root of the KL divergence to the initial policy, in nats; gold i
 d (a - b d), reinforcement learning d (a - b log d). Source: arXiv:2210.10760, section 3.1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import stats
 from scipy.linalg import lstsq
 
 from ..envs.batch import Array
 from ..envs.core import ProxygapError
+from .statistics import CONFIDENCE, Estimate
 
 BENDS: dict[str, Callable[[Array], Array]] = {"best_of": lambda d: d, "learning": np.log}  # what b is multiplied with
 
@@ -33,9 +35,28 @@ class Fit:
     @property
     def peak(self) -> float:
         """The distance at which gold is highest: infinite where the curve never turns down."""
-        if self.b <= 0:
-            return np.inf
-        return max(self.a / (2 * self.b), 0.0) if self.form == "best_of" else float(np.exp(self.a / self.b - 1))
+        return np.inf if self.b <= 0 else _peak(self.form, self.a / self.b)
+
+
+def _peak(form: str, ratio: float) -> float:
+    """Where a curve with b > 0 and this a / b is highest."""
+    return max(ratio / 2, 0.0) if form == "best_of" else float(np.exp(ratio - 1))
+
+
+def peak_interval(fits: Sequence[Fit]) -> Estimate:
+    """Where the mean of several runs' curves is highest, with an interval over runs; unbounded where it may never turn down.
+
+    Fieller's interval of a ratio of two means (1954, "Some problems in interval estimation", J. R. Stat. Soc. B 16(2)).
+    """
+    a, b = np.array([(fit.a, fit.b) for fit in fits]).T
+    form, runs, middle = fits[0].form, len(fits), Fit(fits[0].form, a.mean(), b.mean(), np.nan).peak
+    if runs < 2:
+        return Estimate(middle, 0.0, np.inf, runs)
+    (aa, ab), (_, bb) = stats.t.ppf(0.5 + CONFIDENCE / 2, runs - 1) ** 2 * np.cov(a, b) / runs
+    if b.mean() <= 0 or b.mean() ** 2 <= bb:
+        return Estimate(middle, 0.0, np.inf, runs)
+    low, high = sorted(np.roots([b.mean() ** 2 - bb, 2 * (ab - a.mean() * b.mean()), a.mean() ** 2 - aa]).real)
+    return Estimate(middle, _peak(form, low), _peak(form, high), runs)
 
 
 def fitted(form: Literal["best_of", "learning"], d: Array, gold: Array) -> Fit:

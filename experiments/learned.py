@@ -32,6 +32,7 @@ from ..envs.registry import make
 from ..reward_models.feedback import Comparisons, Stretches, cut
 from ..reward_models.preference import PreferenceReward
 from ..reward_models.teachers import Greedy, Ledger, Mistaken, Myopic, Rational, Teacher, Undecided, compared
+from .settings import stretch_length
 
 TEACHERS: dict[str, Teacher] = {
     "rational": Rational(),
@@ -41,7 +42,6 @@ TEACHERS: dict[str, Teacher] = {
 }
 FEEDBACK, MODEL = "comparisons.safetensors", "reward.safetensors"  # in a run's folder
 ROUNDS = 10  # of asking, unless `evaluations` says otherwise
-LENGTH = 50  # steps of a stretch, in episodes of twice that or more
 FALL = 10.0  # how much rarer questions are at the end than at the beginning, less one
 POOL = 10  # pairs to choose each comparison from
 FEWEST, MEASURED, PAIRS = 8, 16, 200  # episodes to ask about at least; episodes and pairs of them to measure a model on
@@ -117,7 +117,8 @@ def train_on_preferences(
     if isinstance(env, str):
         name, env = name or (env if ":" in env else None), make(env)
     asking, algo = asking or Asking(), algo or default_algorithm(env.name)
-    length = _length(asking, env)
+    _check_shown(env)
+    length = stretch_length(asking.length, env.name, env.horizon)
     if algorithm(algo).greedy:
         raise ProxygapError(f"{algo} replays rewards of models that are gone: take one that doesn't, such as ppo or a2c")
     settings = whole_rollouts(preset(env.name, algo, overrides))
@@ -138,16 +139,12 @@ def train_on_preferences(
     return Learned(agent, learning.model, learning.answered, learning.ledger, runs.metrics(folder))
 
 
-def _length(asking: Asking, env: Any) -> int:
-    """Of stretches, in steps. Raises ProxygapError where it does not fit into episodes, or a model can't be shown the steps."""
+def _check_shown(env: Any) -> None:
+    """Raises ProxygapError where a model can't be shown the steps."""
     for what, space in (("observation", env.observation_space), ("action", env.action_space)):
         if not isinstance(space, SEEN):
             kind = type(space).__name__
             raise ProxygapError(f"{env.name} has a {kind} {what} space: a model is shown arrays of numbers, so flatten it")
-    length = max(1, min(LENGTH, env.horizon // 2)) if asking.length is None else asking.length
-    if not 1 <= length <= env.horizon:
-        raise ProxygapError(f"stretches of {length} steps: an episode of {env.name} has {env.horizon} at most, and 1 at least")
-    return length
 
 
 def whole_rollouts(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 A reference policy plays; a teacher compares stretches of its play by the true reward; reward models learn from that, each from
 its number of comparisons, of its width, alone or as an ensemble. Then best-of-n optimises each model: over fresh episodes of
 the reference, by their learned returns; and so does PPO, which sets out from a clone of the reference. The true ("gold") return
-is measured beside. Sources: Gao, Schulman and Hilton
-2023 (arXiv:2210.10760), sections 3.1 to 3.3; of the ensembles, Coste et al. 2024 (arXiv:2310.02743).
+is measured beside. Sources: Gao, Schulman and Hilton 2023 (arXiv:2210.10760), sections 3.1 to 3.3; of the ensembles, Coste et
+al. 2024 (arXiv:2310.02743).
 """
 
 import json
@@ -15,21 +15,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tyro
 
 from ..agents import runs
 from ..agents.rollouts import Policy, collect, random_policy, scripted
-from ..agents.selection import best_of, best_of_divergence
 from ..envs.batch import Array
 from ..envs.core import ProxyEnv, ProxygapError
 from ..envs.painting import replacing
 from ..envs.registry import make
-from .fits import Fit, fitted
-from .settings import parse_pairs
-from .statistics import Estimate, mean_interval
+from .gold_curves import AT_MOST, Curve, Variant, best_of_curves, learning_curve, summary
+from .settings import parse_pairs, stretch_length
 from .study import Report, Task, key_of, recorded, run_tasks
 
 if TYPE_CHECKING:
@@ -40,74 +38,6 @@ RETURNS, RESULTS = "returns.npz", "results.json"
 STREAMS = 2**40  # of chance for each seed
 TEACHING = 256  # episodes that comparisons are cut from
 TOGETHER = 256  # episodes played and rated at a time: as many as fit into memory
-AT_MOST = 4  # n reaches the episodes divided by this: beyond, the best of n are the same few episodes again and again
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A reward model of the study."""
-
-    comparisons: int
-    width: int  # of both hidden layers
-    members: int = 1
-    aggregate: str = "mean"
-
-    def __str__(self) -> str:
-        ensemble = f", {self.members} members ({self.aggregate})" if self.members > 1 else ""
-        return f"{self.comparisons} comparisons, width {self.width}{ensemble}"
-
-
-@dataclass(frozen=True)
-class Curve:
-    """What came of optimising one variant's reward, over S seeds and C degrees of it."""
-
-    variant: Variant
-    sizes: Array  # [C] n of best-of-n, or steps of PPO
-    distance: Array  # [C] or [S, C] square root of the divergence from the reference, nats
-    gold: Array  # [S, C] true return
-    learned: Array  # [S, C] learned return, in standard deviations above the reference's mean
-    accuracy: Array  # [S] of the model on fresh comparisons
-    ceiling: Array  # [S] the accuracy that the teacher's answers allow
-    optimiser: Literal["best_of", "learning"] = "best_of"
-
-    def __str__(self) -> str:
-        return f"{self.variant}{', PPO' * (self.optimiser == 'learning')}"
-
-    @cached_property
-    def distances(self) -> Array:
-        """[S, C] the distance in each seed."""
-        return np.broadcast_to(self.distance, self.gold.shape)
-
-    @cached_property
-    def fits(self) -> list[Fit]:
-        """The optimiser's curve through each seed's gold."""
-        return [fitted(self.optimiser, d, gold - gold[0]) for d, gold in zip(self.distances, self.gold, strict=True)]
-
-    @property
-    def peak(self) -> int:
-        """The n, or the steps, of the highest mean gold."""
-        return int(self.sizes[self.gold.mean(0).argmax()])
-
-    @property
-    def rise(self) -> Estimate:
-        """How far gold rises to its peak, which is chosen on the other seeds."""
-        return mean_interval(self._at_peaks(self.gold) - self.gold[:, 0])
-
-    @property
-    def drop(self) -> Estimate:
-        """How far gold falls from that peak to the end."""
-        return mean_interval(self._at_peaks(self.gold) - self.gold[:, -1])
-
-    @property
-    def overoptimised(self) -> bool:
-        """Whether gold rises and then falls, both clear of 0, while the learned return rises from there to the end."""
-        learned = mean_interval(self.learned[:, -1] - self._at_peaks(self.learned))
-        return self.rise.low > 0 and self.drop.low > 0 and learned.low > 0
-
-    def _at_peaks(self, values: Array) -> Array:
-        """What each seed has where the mean gold of all others peaks, so that noise can't make a peak: [S]."""
-        others = (self.gold.sum(0) - self.gold) / max(len(self.gold) - 1, 1)
-        return values[np.arange(len(self.gold)), (others if len(self.gold) > 1 else self.gold).argmax(1)]
 
 
 @dataclass(frozen=True)
@@ -130,8 +60,10 @@ class Overoptimization:
     """Further widths of the models' hidden layers, which else are 32."""
     ensemble: int = 5
     """Members of ensembles, whose mean, worst and variance-penalised opinion are optimised; 1 for none."""
-    stretch: int = 50
-    """Steps of the stretches that are compared."""
+    inputs: tuple[str, ...] = ("observation",)
+    """What models are shown of a step: any of observation, action, next_observation and terminated."""
+    stretch: int | None = None
+    """Steps of the stretches that are compared; by default 50, or half of an episode where that is less."""
     rationality: float = 3.0
     """Log odds of the teacher's choice for each standard deviation by which the true returns of two stretches differ."""
     mistakes: float = 0.0
@@ -158,7 +90,7 @@ class Overoptimization:
     """Print the results as JSON and nothing else."""
 
     def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("jobs", 1), ("ensemble", 1), ("stretch", 1), ("episodes", 8 * AT_MOST)):
+        for name, least in (("seeds", 1), ("jobs", 1), ("ensemble", 1), ("episodes", 8 * AT_MOST)):
             if getattr(self, name) < least:
                 raise ProxygapError(f"--{name} {getattr(self, name)}: at least {least} is needed")
         if not self.comparisons or min(*self.comparisons, *self.widths, 1) < 1:
@@ -176,11 +108,11 @@ class Overoptimization:
         """The curve of every variant, after doing what is missing; the page is written too."""
         from .report.overoptimization import write_page
 
-        self.reference(0)  # complains, if at all, before there is a folder
+        _ = self.length, self.reference(0)  # which complain, if at all, before there is a folder
         with runs.locked(self.folder), self._recorded():
             run_tasks(self.tasks(), self.jobs, self.quiet or self.json)
             stored = [self._stored(seed) for seed in range(self.seeds)]
-            found = curves(self.variants, stored)
+            found = best_of_curves(self.variants, stored)
             if self.steps != 0:
                 run_tasks(self.trainings(), self.jobs, self.quiet or self.json)
                 found += [self._learning_curve(curve, stored) for curve in found if curve.variant in self.trained]
@@ -192,6 +124,11 @@ class Overoptimization:
     def environment(self) -> ProxyEnv[Any]:
         """The environment, with the study's settings."""
         return make(self.env, **parse_pairs(self.world))
+
+    @cached_property
+    def length(self) -> int:
+        """Steps of the stretches that are compared. Raises ProxygapError where episodes are shorter."""
+        return stretch_length(self.stretch, self.environment.name, self.environment.horizon)
 
     @property
     def variants(self) -> list[Variant]:
@@ -215,7 +152,7 @@ class Overoptimization:
             "comparisons",
             "widths",
             "ensemble",
-            "stretch",
+            "inputs",
             "rationality",
             "mistakes",
             "script",
@@ -225,7 +162,7 @@ class Overoptimization:
         )
         name = self.env if ":" in self.env else self.environment.name
         plain = {key: list(value) if isinstance(value := getattr(self, key), tuple) else value for key in shared}
-        return {"env": name, "world": parse_pairs(self.world)} | plain
+        return {"env": name, "world": parse_pairs(self.world), "stretch": self.length} | plain
 
     @cached_property
     def folder(self) -> Path:
@@ -275,7 +212,7 @@ class Overoptimization:
         groups = [list(group) for _, group in groupby(self.variants, lambda v: (v.comparisons, v.width, v.members))]
         models, accuracy = [], []
         for done, group in enumerate(groups):
-            model = _fit(group[0], teaching, seed)
+            model = self._fit(group[0], teaching, seed)
             model.save(self._model(group[0], seed))
             models.append((model, group))
             for variant in group:
@@ -319,13 +256,19 @@ class Overoptimization:
 
     def _learning_curve(self, best_of: Curve, stored: Sequence[Mapping[str, Array]]) -> Curve:
         """PPO's curve of the variant whose curve of best-of-n this is."""
-        variant, row = best_of.variant, self.variants.index(best_of.variant)
-        metrics = [runs.metrics(self._run(variant, seed)) for seed in range(self.seeds)]
-        kl, gold, paid = (np.array([[np.mean(m[name]) for m in rows] for rows in metrics]) for name in ("kl", "true", "paid"))
-        scores = np.array([seed["learned"][row] for seed in stored])  # of the reference's episodes, [S, N]
-        learned = (paid - scores.mean(1, keepdims=True)) / scores.std(1, keepdims=True)
-        steps = np.array([m["steps"] for m in metrics[0]])
-        return replace(best_of, sizes=steps, distance=kl**0.5, gold=gold, learned=learned, optimiser="learning")
+        metrics = [runs.metrics(self._run(best_of.variant, seed)) for seed in range(self.seeds)]
+        row = self.variants.index(best_of.variant)
+        return learning_curve(best_of, metrics, np.array([seed["learned"][row] for seed in stored]))
+
+    def _fit(self, variant: Variant, teaching: "Comparisons", seed: int) -> Any:
+        """A preference model of that size, learned from the first comparisons; members differ by seed and by a bootstrap."""
+        from ..reward_models.preference import PreferenceReward
+
+        width, several = variant.width, variant.members > 1
+        model = PreferenceReward(
+            ensemble=variant.members, hidden=(width, width), bootstrap=several, inputs=self.inputs, seed=seed
+        )
+        return model.fit(teaching[np.arange(variant.comparisons)])
 
     def _comparisons(self, seed: int, rng: np.random.Generator) -> tuple["Comparisons", "Comparisons", float]:
         """The largest number of comparisons to learn from, as many fresh ones, and how many of these can be foretold."""
@@ -344,11 +287,11 @@ class Overoptimization:
         for half in range(2):
             place = seed * STREAMS + half * STREAMS // 4
             played = collect(self.environment, self.reference(place), TEACHING, place)
-            stretches = cut(played.segments(), played.true, played.terms, self.stretch, 2 * asked, rng)
+            stretches = cut(played.segments(), played.true, played.terms, self.length, 2 * asked, rng)
             halves.append(stretches.pairs(asked, rng))
         spread = float(np.std([side.true.sum(1) for side in halves[0]]))
         if not spread > 0:
-            raise ProxygapError(f"all stretches of {self.stretch} steps have the same true return: there is nothing to compare")
+            raise ProxygapError(f"all stretches of {self.length} steps have the same true return: there is nothing to compare")
         return halves, Mistaken(Rational(self.rationality / spread), self.mistakes)
 
     def reference(self, seed: int) -> Policy:
@@ -374,17 +317,6 @@ def wavering(policy: Policy, other: Policy, most: float, seed: int) -> Policy:
     return wavers
 
 
-def _fit(variant: Variant, teaching: "Comparisons", seed: int) -> Any:
-    """A preference model of that size, learned from the first comparisons; members differ by seed and by a bootstrap."""
-    from ..reward_models.preference import PreferenceReward
-
-    several = variant.members > 1
-    model = PreferenceReward(
-        ensemble=variant.members, hidden=(variant.width, variant.width), bootstrap=several, inputs=("observation",), seed=seed
-    )
-    return model.fit(teaching[np.arange(variant.comparisons)])
-
-
 def _ratings(models: Sequence[tuple[Any, Sequence[Variant]]], segments: Any) -> Array:
     """The learned return of every episode by each variant, [V, N]."""
     found = []
@@ -393,53 +325,3 @@ def _ratings(models: Sequence[tuple[Any, Sequence[Variant]]], segments: Any) -> 
             model.aggregate = variant.aggregate
             found.append(model.returns(segments))
     return np.array(found)
-
-
-def sizes(episodes: int) -> Array:
-    """The n of best-of-n: powers of two up to a quarter of the episodes."""
-    return 2 ** np.arange(int(np.log2(episodes / AT_MOST)) + 1)
-
-
-def curves(variants: Sequence[Variant], stored: Sequence[Mapping[str, Array]]) -> list[Curve]:
-    """The curve of each variant from what was stored of every seed."""
-    ns = sizes(len(stored[0]["gold"]))
-    found = []
-    for row, variant in enumerate(variants):
-        gold, learned = [], []
-        for seed in stored:
-            score = seed["learned"][row]
-            standard = (score - score.mean()) / (score.std() or 1.0)
-            best = best_of(score, np.stack([seed["gold"], standard], 1), ns)
-            gold.append(best[:, 0])
-            learned.append(best[:, 1])
-        accuracy = np.array([seed["accuracy"][row] for seed in stored])
-        ceiling = np.array([float(seed["ceiling"]) for seed in stored])
-        distance = best_of_divergence(ns) ** 0.5
-        found.append(Curve(variant, ns, distance, np.array(gold), np.array(learned), accuracy, ceiling))
-    return found
-
-
-def summary(curve: Curve) -> dict[str, Any]:
-    """A curve as plain data, for JSON: what is infinite or unknown is None."""
-    fits = curve.fits
-    rise, drop = ({key: _known(value) for key, value in vars(found).items()} for found in (curve.rise, curve.drop))
-    return {
-        "variant": vars(curve.variant),
-        "optimiser": curve.optimiser,
-        "n" if curve.optimiser == "best_of" else "steps": curve.sizes.tolist(),
-        "sqrt_kl": curve.distances.tolist(),
-        "gold": curve.gold.tolist(),
-        "learned": curve.learned.tolist(),
-        "accuracy": curve.accuracy.tolist(),
-        "ceiling": curve.ceiling.tolist(),
-        "fit": {"a": [f.a for f in fits], "b": [f.b for f in fits], "r_squared": [_known(f.r_squared) for f in fits]},
-        "peak_sqrt_kl": [_known(f.peak) for f in fits],
-        "peak": curve.peak,
-        "rise": rise,
-        "drop": drop,
-        "overoptimised": curve.overoptimised,
-    }
-
-
-def _known(value: float) -> float | None:
-    return value if np.isfinite(value) else None

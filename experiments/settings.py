@@ -7,6 +7,8 @@ from typing import Any
 
 from ..envs.core import ProxygapError
 
+LENGTH = 50  # steps of a stretch, in episodes of twice that or more
+
 
 def parse_reward(text: str) -> str | dict[str, float]:
     """A reward as it is typed: weights such as "turbo=1, progress=0.1", or a name such as "true", which is returned as it is.
@@ -30,6 +32,17 @@ def weights_text(weights: Mapping[str, float]) -> str:
 def parse_pairs(texts: Sequence[str]) -> dict[str, Any]:
     """Settings typed as NAME=VALUE: numbers, true, false, null and lists as in JSON, all else is text. Raises ProxygapError."""
     return {name: _value(value) for name, value in _pairs(texts, "setting", "respawn=7.8")}
+
+
+def stretch_length(asked: int | None, name: str, horizon: int) -> int:
+    """Steps of the stretches that are compared in an environment: by default 50, or half of an episode where that is less.
+
+    Raises ProxygapError where episodes are shorter than that, and for lengths below 1.
+    """
+    length = max(1, min(LENGTH, horizon // 2)) if asked is None else asked
+    if not 1 <= length <= horizon:
+        raise ProxygapError(f"stretches of {length} steps: an episode of {name} has {horizon} at most, and 1 at least")
+    return length
 
 
 def _pairs(texts: Sequence[str], what: str, example: str) -> list[tuple[str, str]]:

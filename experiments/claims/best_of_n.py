@@ -16,7 +16,8 @@ import numpy as np
 
 from ...envs.batch import Array
 from ..fits import fitted
-from ..overoptimization import Curve, Overoptimization, Variant
+from ..gold_curves import Curve, Variant
+from ..overoptimization import Overoptimization
 from ..statistics import mean_interval
 from . import SEEDS, Record, Say, above
 

@@ -19,7 +19,8 @@ from ...reward_models.aggregation import aggregation
 from ...reward_models.feedback import Comparisons, Stretches
 from ...reward_models.preference import PreferenceReward
 from ...reward_models.teachers import Teacher, compared
-from ..overoptimization import STREAMS, TOGETHER, Curve, Overoptimization, Variant, curves
+from ..gold_curves import Curve, Variant, best_of_curves
+from ..overoptimization import STREAMS, TOGETHER, Overoptimization
 from ..statistics import Estimate, mean_interval
 from . import Say
 
@@ -126,7 +127,7 @@ def learned_curves(
         accuracy = np.array([model.score(given.fresh) for model in models])
         found = {"gold": standard(np.concatenate(gold)), "learned": np.concatenate(rated, 1)}
         stored.append(found | {"accuracy": accuracy, "ceiling": np.array(given.ceiling)})
-    return curves(variants, stored)
+    return best_of_curves(variants, stored)
 
 
 def peaks(found: Sequence[Curve]) -> Array:

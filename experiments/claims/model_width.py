@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..overoptimization import Overoptimization, Variant
+from ..gold_curves import Variant
+from ..overoptimization import Overoptimization
 from ..statistics import difference
 from . import SEEDS, Record, Say, above
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..overoptimization import Overoptimization, Variant
+from ..gold_curves import Variant
+from ..overoptimization import Overoptimization
 from ..statistics import difference
 from . import SEEDS, Record, Say, above
 

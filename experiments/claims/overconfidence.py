@@ -58,5 +58,5 @@ def errors(study: Overoptimization, seed: int, pairs: int) -> Array:
         asked = Comparisons(first.segments, second.segments, label, study.environment.name)
         return expected_calibration_error(model.probability(asked), label)
 
-    ordinary, own = (cut(some.segments(), some.true, some.terms, study.stretch, 2 * pairs, rng) for some in (all_of_it, best))
+    ordinary, own = (cut(some.segments(), some.true, some.terms, study.length, 2 * pairs, rng) for some in (all_of_it, best))
     return np.array([error(*ordinary.pairs(pairs, rng)), error(*own.pairs(pairs, rng)), error(own[:pairs], ordinary[:pairs])])

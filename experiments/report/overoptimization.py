@@ -3,21 +3,20 @@
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
 
 from ...agents import runs
+from ...envs.batch import Array
 from ...envs.painting import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, Colour
 from ..commands.output import print_json, print_table
-from ..overoptimization import Curve, Overoptimization, Variant, summary
+from ..fits import peak_interval
+from ..gold_curves import Curve, Variant, summary
+from ..overoptimization import Overoptimization
 from ..statistics import mean_interval
 from . import figures
 from .pages import rendered
-
-if TYPE_CHECKING:
-    from ...envs.batch import Array
 
 PAGE, TEMPLATE = "report.html", "overoptimization.html.j2"
 PALETTE = (SKY, BLUE, PURPLE, ORANGE, GREEN, VERMILLION)
@@ -29,12 +28,13 @@ HEAD = (
     "best n or steps",
     "rises by",
     "falls by",
+    "turned",
     "a",
     "b",
     "R2",
     "peak",
 )
-TOLD = 7  # columns that a terminal shows
+TOLD = 8  # columns that a terminal shows
 
 
 def show(found: Sequence[Curve], study: Overoptimization, folder: Path) -> None:
@@ -49,24 +49,30 @@ def show(found: Sequence[Curve], study: Overoptimization, folder: Path) -> None:
 
 def cells(curve: Curve) -> tuple[str, ...]:
     """A variant in texts, in the order of `HEAD`: means over seeds with their intervals."""
-    fits = curve.fits
     numbers = [curve.accuracy, curve.ceiling, curve.gold[:, 0]]
-    fitted = [np.array([getattr(fit, name) for fit in fits]) for name in ("a", "b", "r_squared", "peak")]
+    fitted = [np.array([getattr(fit, name) for fit in curve.fits]) for name in ("a", "b", "r_squared")]
     first, last = ([_mean(values) for values in columns] for columns in (numbers, fitted))
-    return (str(curve), *first, f"{curve.peak:,}", str(curve.rise), str(curve.drop), *last)
+    turned = f"{curve.turned} of {len(curve.gold)}"
+    changes = (f"{curve.peak:,}", str(curve.rise), str(curve.drop), turned)
+    return (str(curve), *first, *changes, *last, str(peak_interval(curve.fits)))
 
 
-def _mean(values: "Array") -> str:
+def _mean(values: Array) -> str:
     """Of [S] seeds with its interval, or how many of them have no such number."""
-    known = np.isfinite(values)
-    return str(mean_interval(values)) if known.all() else f"none in {(~known).sum()} of {len(values)} seeds"
+    unknown = int((~np.isfinite(values)).sum())
+    return f"none in {unknown} of {len(values)} seeds" if unknown else str(mean_interval(values))
 
 
 def headline(found: Sequence[Curve]) -> str:
     """What came out, in a sentence."""
     over = [str(curve) for curve in found if curve.overoptimised]
     if not over:
-        return "No model is shown to be overoptimised: gold does not surely rise and then fall while the learned return rises."
+        most = max(found, key=lambda curve: curve.turned)
+        turned = f"; it does so in {most.turned} of {len(most.gold)} seeds by {most}" if most.turned else ""
+        return (
+            "No model is shown to be overoptimised: gold does not surely rise and then fall while the learned return "
+            f"rises{turned}."
+        )
     return f"Overoptimised, gold rising and then falling while the learned return rises: {'; '.join(over)}."
 
 

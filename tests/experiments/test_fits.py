@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from proxygap.envs.core import ProxygapError
-from proxygap.experiments.fits import BENDS, Fit, fitted
+from proxygap.experiments.fits import BENDS, Fit, fitted, peak_interval
+from proxygap.experiments.statistics import Estimate
 
 D = np.linspace(0.0, 2.5, 12)
 
@@ -37,3 +38,21 @@ def test_noise_leaves_its_share_unexplained():
 def test_two_points_are_refused():
     with pytest.raises(ProxygapError, match="at least 3 are needed"):
         fitted("best_of", np.array([0.0, 1.0, 2.0]), np.zeros(3))
+
+
+@pytest.mark.parametrize(("form", "peak"), [("best_of", 1.0), ("learning", np.e)])
+def test_the_peaks_interval_covers_the_true_peak_as_often_as_it_says(form, peak):
+    covered, spread = 0, [[0.16, 0.03], [0.03, 0.04]]
+    for runs in np.random.default_rng(0).multivariate_normal([2.0, 1.0], spread, (1000, 5)):
+        fits = [Fit(form, a, b, 1.0) for a, b in runs]
+        found = peak_interval(fits)
+        assert found.low <= found.value <= found.high
+        covered += found.low <= peak <= found.high
+    assert 0.93 < covered / 1000 < 0.97
+
+
+def test_a_peak_that_may_be_nowhere_is_unbounded():
+    flat = peak_interval([Fit("best_of", 1.0, b, 1.0) for b in (-0.2, 0.3, 0.1)])
+    assert (flat.low, flat.high) == (0.0, np.inf)
+    assert peak_interval([Fit("best_of", 1.0, b, 1.0) for b in (-0.2, -0.3)]).value == np.inf
+    assert peak_interval([Fit("best_of", 2.0, 1.0, 1.0)]) == Estimate(1.0, 0.0, np.inf, 1)

@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from proxygap.agents.rollouts import evaluate, random_policy, scripted
 from proxygap.envs import ProxygapError, make
 from proxygap.envs.batch import Array
 from proxygap.experiments import cli, overoptimization
-from proxygap.experiments.overoptimization import Curve, Overoptimization, Variant, curves, sizes, summary, wavering
+from proxygap.experiments.gold_curves import Variant, best_of_curves, sizes, summary
+from proxygap.experiments.overoptimization import Overoptimization, wavering
 from proxygap.experiments.report.overoptimization import PAGE, PALETTE, cells, headline, legend, write_page
 from scipy.stats import binom, binomtest
 
-SINGLE = Variant(50, 32)
+from .hand_made import RISES_AND_FALLS, curve_of
+
 TINY: dict[str, Any] = {
     "comparisons": (8, 16),
     "widths": (4,),
@@ -41,20 +41,6 @@ def study(**settings: Any) -> Overoptimization:
     """A tiny study of BoatRaceStrict."""
     chosen: dict[str, Any] = TINY | {"quiet": True} | settings
     return Overoptimization("boat_race_strict", **chosen)
-
-
-def seed_of(gold, *learned) -> dict[str, Any]:
-    """What is stored of one seed: a learned return of every episode for each variant."""
-    number = len(learned)
-    return {"gold": gold, "learned": np.array(learned), "accuracy": np.arange(number) / 8 + 0.5, "ceiling": np.array(0.9)}
-
-
-def curve_of(gold, learned=None) -> Curve:
-    """A hand-made curve of gold [S, C], whose learned return rises unless one is given."""
-    gold = np.array(gold, float)
-    ns = 2 ** np.arange(gold.shape[1])
-    learned = np.tile(np.arange(gold.shape[1], dtype=float), (len(gold), 1)) if learned is None else np.array(learned, float)
-    return Curve(SINGLE, ns, np.sqrt(np.log(ns) - 1 + 1 / ns), gold, learned, np.full(len(gold), 0.8), np.full(len(gold), 0.9))
 
 
 def strict(text: str) -> Any:
@@ -98,21 +84,6 @@ def done(tmp_path_factory):
 
 
 # Sizes
-
-
-@given(st.integers(32, 10**6))
-def test_sizes_are_the_powers_of_two_up_to_a_quarter_of_the_episodes(episodes):
-    found = sizes(episodes)
-    assert found.tolist() == [2**power for power in range(len(found))]
-    assert found[-1] <= episodes / 4 < 2 * found[-1]
-
-
-def test_the_sizes_of_the_default_and_of_the_fewest_episodes():
-    assert sizes(Overoptimization("boat_race").episodes).tolist() == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024]
-    assert sizes(32).tolist() == [1, 2, 4, 8]  # three points away from the start, as a fit needs
-
-
-# The reference that wavers
 
 
 def beginning(start: Array) -> Any:
@@ -199,110 +170,7 @@ def test_another_script_can_be_the_reference():
     np.testing.assert_array_equal(evaluate(gamer.environment, gamer.reference(0), 4, 0).true, expected.true)
 
 
-# Curves from stored returns
-
-
-def test_the_curve_of_a_return_that_is_gold_is_the_mean_of_the_largest():
-    gold = np.random.default_rng(0).permutation(64).astype(float)
-    (curve,) = curves([SINGLE], [seed_of(gold, gold), seed_of(gold + 100, gold)])
-    n = np.array([1, 2, 4, 8, 16])
-    best = n * 65 / (n + 1) - 1  # of n that are drawn from 0 to 63 without putting back
-    np.testing.assert_array_equal(curve.sizes, n)
-    np.testing.assert_allclose(curve.gold, [best, best + 100])
-    np.testing.assert_allclose(curve.learned[0], (best - gold.mean()) / gold.std(), atol=1e-12)
-    np.testing.assert_allclose(curve.distance**2, np.log(n) - (n - 1) / n, atol=1e-12)
-    assert curve.peak == 16
-    assert curve.rise.value == pytest.approx(best[-1] - best[0])
-    assert curve.drop.value == 0
-    assert not curve.overoptimised
-
-
-def test_every_variant_has_its_own_row_and_every_seed_its_own_gold():
-    rng = np.random.default_rng(0)
-    first, second = rng.normal(size=(2, 32))
-    up, down = curves([SINGLE, Variant(9, 4)], [seed_of(first, first, -first), seed_of(second, second, -second)])
-    assert (up.variant, down.variant) == (SINGLE, Variant(9, 4))
-    np.testing.assert_allclose(up.gold[:, 0], [first.mean(), second.mean()])
-    assert (np.diff(up.gold) > 0).all()
-    assert (np.diff(down.gold) < 0).all()
-    np.testing.assert_array_equal(np.stack([up.accuracy, down.accuracy]), [[0.5, 0.5], [0.625, 0.625]])
-    np.testing.assert_array_equal(up.ceiling, [0.9, 0.9])
-    assert down.peak == 1
-
-
-def test_a_learned_return_that_is_always_the_same_leaves_gold_where_it_was():
-    gold = np.random.default_rng(0).normal(size=32)
-    (curve,) = curves([SINGLE], [seed_of(gold, np.full(32, 7.0))] * 2)
-    np.testing.assert_allclose(curve.gold, gold.mean())
-    np.testing.assert_array_equal(curve.learned, 0.0)
-    assert not curve.overoptimised
-
-
-def test_peaks_are_chosen_on_the_other_seeds():
-    curve = curve_of([[0, 9, 1], [0, 2, 3]])
-    assert curve.peak == 2
-    assert (curve.rise.value, curve.rise.n) == (1.5, 2)  # the first seed's 1 at the second's best, and the second's 2
-    assert curve.drop.value == -0.5
-
-
-def test_one_seeds_peak_is_its_own_and_shows_nothing():
-    curve = curve_of([[0.0, 9.0, 1.0]])
-    assert (curve.rise.value, curve.drop.value) == (9.0, 8.0)
-    assert curve.rise.low == curve.drop.low == -np.inf
-    assert not curve.overoptimised
-
-
-RISES_AND_FALLS = [[0, 5, 6, 1], [0, 5.2, 6.1, 1.3], [0.1, 4.9, 6.2, 0.8]]
-
-
-def test_overoptimised_is_gold_that_rises_and_falls_while_the_learned_return_rises():
-    assert curve_of(RISES_AND_FALLS).overoptimised
-    assert not curve_of(RISES_AND_FALLS, [[0, 1, 2, 2]] * 3).overoptimised
-    assert not curve_of([seed[:3] for seed in RISES_AND_FALLS]).overoptimised  # never falls
-    assert not curve_of([[9, *seed[1:]] for seed in RISES_AND_FALLS]).overoptimised  # never rises
-
-
-def test_the_fits_count_gold_from_the_reference():
-    distance = curve_of(np.zeros((2, 6))).distance
-    curve = curve_of([7 + distance * (3 - distance), -2 + distance * (5 - 2 * distance)])
-    np.testing.assert_allclose([(fit.a, fit.b, fit.r_squared) for fit in curve.fits], [(3, 1, 1), (5, 2, 1)])
-
-
-def studied(kind: str, rng: np.random.Generator, seeds: int = 5, episodes: int = 128) -> Curve:
-    """A study's curve where it is known what optimising the learned return does to gold."""
-    stored = []
-    for _ in range(seeds):
-        learned, chance = rng.normal(size=(2, episodes))
-        gold = {
-            "the same": learned,
-            "unrelated": chance,
-            "noisy": learned + chance,
-            "level from 1 on": np.minimum(learned, 1.0) + chance,
-            "falling from 1 on": np.where(learned < 1, learned, 1 - 3 * (learned - 1)) + 0.3 * chance,
-        }[kind]
-        stored.append(seed_of(gold, learned))
-    return curves([SINGLE], stored)[0]
-
-
-@pytest.mark.parametrize("kind", ["unrelated", "noisy", "level from 1 on"])
-def test_noise_alone_is_not_overoptimised(kind):
-    rng = np.random.default_rng(0)
-    alarms = sum(studied(kind, rng).overoptimised for _ in range(300))
-    assert binomtest(alarms, 300, 0.05, alternative="greater").pvalue > 1e-3
-
-
-def test_what_turns_is_overoptimised_and_gold_itself_never_is():
-    rng = np.random.default_rng(0)
-    assert all(studied("falling from 1 on", rng, episodes=1024).overoptimised for _ in range(20))
-    assert not any(studied("the same", rng).overoptimised for _ in range(50))
-
-
 # Variants
-
-
-def test_a_variant_says_what_it_is():
-    assert str(Variant(50, 32)) == "50 comparisons, width 32"
-    assert str(Variant(200, 128, 5, "worst")) == "200 comparisons, width 128, 5 members (worst)"
 
 
 def test_variants_go_from_data_over_widths_to_ensembles():
@@ -338,7 +206,6 @@ def test_no_model_is_fitted_twice(settings, fits):
         ({"seeds": 0}, "--seeds 0: at least 1"),
         ({"jobs": 0}, "--jobs 0: at least 1"),
         ({"ensemble": 0}, "--ensemble 0: at least 1"),
-        ({"stretch": 0}, "--stretch 0: at least 1"),
         ({"episodes": 31}, "--episodes 31: at least 32"),
         ({"comparisons": ()}, "numbers from 1 are needed"),
         ({"comparisons": (50, 0)}, "numbers from 1 are needed"),
@@ -360,6 +227,8 @@ def test_settings_that_make_no_sense_are_refused(settings, message):
         ({"env": "boat_rcae"}, "did you mean 'boatrace'"),
         ({"world": ("size=3",)}, "does not take these settings"),
         ({"world": ("size",)}, "NAME=VALUE is needed"),
+        ({"stretch": 0}, "stretches of 0 steps"),
+        ({"stretch": 101}, "stretches of 101 steps: an episode of BoatRaceStrict has 100 at most"),
         ({"script": "rcer"}, "no scripted policy 'rcer'; it has: racer, gamer"),
     ],
 )
@@ -372,7 +241,6 @@ def test_what_the_environment_has_not_is_refused_before_there_is_a_folder(tmp_pa
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"stretch": 101}, "stretches of 101 steps: the longest of 256 episodes has 100"),
         ({"stretch": 100, "comparisons": (200,)}, "400 stretches of 100 steps: these episodes hold 256 different ones"),
         ({"wavering": 0.0}, "all stretches of 20 steps have the same true return: there is nothing to compare"),
     ],
@@ -394,6 +262,7 @@ CHANGES: dict[str, Any] = {
     "comparisons": (9,),
     "widths": (),
     "ensemble": 1,
+    "inputs": ("action",),
     "stretch": 9,
     "rationality": 1.0,
     "mistakes": 0.1,
@@ -416,7 +285,7 @@ def test_another_setting_is_another_folder_and_is_refused_in_this_one(tmp_path):
     for key, value in CHANGES.items():
         with pytest.raises(ProxygapError, match=f"holds a study with another {key}: choose another --out"):
             replace(study(out=tmp_path), **{key: value})._recorded()
-    with pytest.raises(ProxygapError, match="another widths, stretch: choose"):
+    with pytest.raises(ProxygapError, match="another stretch, widths: choose"):
         study(out=tmp_path, widths=(5,), stretch=5)._recorded()
     with study(out=tmp_path, seeds=7)._recorded():
         pass
@@ -497,9 +366,9 @@ def test_what_is_unknown_is_none_in_json_and_told_in_the_table():
     straight, flat = curve_of([[0.0, 1.0, 2.0, 3.0]]), curve_of(np.zeros((2, 4)))
     row = strict(json.dumps(summary(straight)))
     assert (row["rise"]["value"], row["rise"]["low"], row["rise"]["high"]) == (3.0, None, None)
-    assert row["peak_sqrt_kl"] == [None]
+    assert row["peak_sqrt_kl"] == {"value": None, "low": 0.0, "high": None, "n": 1}
     assert strict(json.dumps(summary(flat)))["fit"]["r_squared"] == [None, None]
-    assert cells(straight)[-1] == "none in 1 of 1 seeds"
+    assert cells(straight)[-1] == "inf [0, inf]"
     assert cells(flat)[-2] == "none in 2 of 2 seeds"
 
 
@@ -603,7 +472,7 @@ def test_workers_find_what_this_process_finds_and_go_on_where_they_stopped(tmp_p
     alone = study(out=tmp_path / "here", comparisons=(8,), widths=(), ensemble=1)
     alone.folder.mkdir()
     alone.measured(0, lambda row: None)
-    np.testing.assert_array_equal(curves(alone.variants, [alone._stored(0)])[0].gold[0], first["gold"][0])
+    np.testing.assert_array_equal(best_of_curves(alone.variants, [alone._stored(0)])[0].gold[0], first["gold"][0])
 
 
 @pytest.mark.slow
