@@ -43,6 +43,7 @@ OURS = {
     "SensorLab": "proxygap.envs.gridworlds.sensor_lab:SensorLab",
     "Recommender": "proxygap.envs.recommender:Recommender",
     "LongTailDrive": "proxygap.envs.long_tail_drive:LongTailDrive",
+    "Companion": "proxygap.envs.companion:Companion",
     "GoldBandit": "proxygap.envs.gold_bandit:GoldBandit",
     "Pandemic": "proxygap.envs.pandemic:Pandemic",
     "Glucose": "proxygap.envs.glucose:Glucose",
