@@ -37,6 +37,11 @@ STUDIES = {  # of `proxygap study NAME`
         "How much gold is left when a learned reward is optimised?",
         f"{HERE}.overoptimization:Overoptimization",
     ),
+    "values": ("Are values learned that are only seen through cues, and reported honestly?", f"{HERE}.values:Values"),
+    "reward-quality": (
+        "Which number foretells what a learned reward is worth?",
+        f"{HERE}.reward_quality:RewardQuality",
+    ),
 }
 EXAMPLES = ("watch lagoon --agent gamer", "play lagoon", "gap lagoon --seeds 2")
 MISTAKE, INTERRUPTED = 2, 130  # exit codes
