@@ -15,16 +15,21 @@ from ...envs.core import ProxygapError
 from ..statistics import Estimate
 
 SEEDS = 5  # independent runs behind every interval that is not exact
-CLAIMS = {  # number: one line, file
+CLAIMS: dict[int, tuple[str, ...]] = {  # number: one line, files
     1: ("Of what is wanted, the best of n by a learned reward brings first more, then less.", "best_of_n"),
     2: ("Models of more comparisons can be optimised further, if these cover what is optimised.", "more_comparisons"),
     3: (
         "Heavy-tailed error of a proxy is catastrophic under strong optimisation, light-tailed error is not.",
         "goodhart_tails",
     ),
+    4: ("A penalty on the divergence acts like stopping earlier: gold at equal divergence is the same.", "kl_penalty"),
     5: ("Careful ensembles reduce the overoptimisation that noisy answers cause.", "noisy_ensembles"),
     6: ("Ensembles do not repair what no member sees.", "shared_blind_spot"),
-    7: ("Smaller reward models are overoptimised earlier.", "model_width"),
+    7: (
+        "Smaller reward models are overoptimised earlier, and more capable agents game a proxy more.",
+        "model_width",
+        "agent_capability",
+    ),
     10: ("STARC tells regret better than EPIC and DARD; shaping and scale change none of them.", "starc"),
     11: ("Over all stochastic policies any two rewards that differ can be hacked; over finite sets some can't.", "hackability"),
     22: ("A model that tells nearly all pairs apart may still choose badly.", "distractors"),
@@ -53,13 +58,14 @@ def examined(numbers: Sequence[int] = (), say: Say = lambda text: None) -> Itera
         known = ", ".join(map(str, CLAIMS))
         raise ProxygapError(f"no claim {', '.join(map(str, sorted(unknown)))}: there are {known}")
     for number in numbers or CLAIMS:
-        line, module = CLAIMS[number]
+        line, *modules = CLAIMS[number]
         say(f"{number}: {line}")
-        examine = import_module(f".{module}", __name__).examine
-        started = time.process_time()
-        for record in examine(lambda text, number=number: say(f"{number}: {text}")):
-            yield replace(record, cpu_seconds=time.process_time() - started)
+        for module in modules:
+            examine = import_module(f".{module}", __name__).examine
             started = time.process_time()
+            for record in examine(lambda text, number=number: say(f"{number}: {text}")):
+                yield replace(record, cpu_seconds=time.process_time() - started)
+                started = time.process_time()
 
 
 def exact(value: Any) -> Estimate:

@@ -1,4 +1,4 @@
-"""Claim 7: smaller reward models are overoptimised earlier. (That more capable agents hack more is another claim.)
+"""Claim 7, first half: smaller reward models are overoptimised earlier.
 
 The peak d* = a / 2b of the curve d (a - b d), fitted to the gold of the best of n in SensorLab, should move outwards with the
 width of the model's two hidden layers.

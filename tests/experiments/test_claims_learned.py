@@ -1,32 +1,39 @@
 """Claims about learned rewards: that each measures what it says, in small."""
 
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 
 import numpy as np
 import pytest
+from proxygap.agents import regularized
 from proxygap.agents.rollouts import collect, scripted
 from proxygap.envs import make
 from proxygap.envs.core import Segments
 from proxygap.experiments import overoptimization
-from proxygap.experiments.claims import CLAIMS, distractors, learned
+from proxygap.experiments.claims import CLAIMS, agent_capability, distractors, kl_penalty, learned
+from proxygap.experiments.claims.agent_capability import steepest
 from proxygap.experiments.claims.best_of_n import STUDY, forecast_errors
+from proxygap.experiments.claims.kl_penalty import at_equal_distance, path
 from proxygap.experiments.claims.learned import episodes, learner, lessons, optimised, peaks, standard, trend
 from proxygap.experiments.claims.shared_blind_spot import SCRIPTS, repaired, tomatoes
 from proxygap.experiments.commands.claims import Claims
-from proxygap.experiments.overoptimization import Curve, Variant, sizes
+
+from .hand_made import curve_of
 
 STEPS, SEEDS = 50, (0, 1)
 SMALL = replace(STUDY, comparisons=(10, 20), episodes=64)
 GARDEN = replace(SMALL, env="tomato_watering", mistakes=0.0)
 TINY = {
-    1: {"study": replace(SMALL, comparisons=(20,), episodes=256)},
-    2: {"study": SMALL},
-    5: {"study": SMALL},
-    6: {"study": GARDEN},
-    7: {"study": SMALL},
-    22: {"few": {"comparisons": (20,), "episodes": 64}},
-    24: {"study": SMALL, "pairs": 40},
+    "best_of_n": {"study": replace(SMALL, comparisons=(20,), episodes=256)},
+    "more_comparisons": {"study": SMALL},
+    "kl_penalty": {"study": replace(GARDEN, comparisons=(20,), steps=8192)},
+    "noisy_ensembles": {"study": SMALL},
+    "shared_blind_spot": {"study": GARDEN},
+    "model_width": {"study": SMALL},
+    "agent_capability": {"steps": 25_600},
+    "distractors": {"few": {"comparisons": (20,), "episodes": 64}},
+    "overconfidence": {"study": SMALL, "pairs": 40},
 }
 
 
@@ -36,19 +43,18 @@ def _quickly(monkeypatch):
     monkeypatch.setattr(learned, "learner", lambda teaching, seed, **settings: learner(teaching, seed, **settings | fast))
     monkeypatch.setattr(distractors, "learner", learned.learner)
     monkeypatch.setattr(overoptimization, "TEACHING", 32)
+    monkeypatch.setattr(agent_capability, "LOOKS", 4)
+    monkeypatch.setattr(agent_capability, "WIDTHS", (1, 2))
+    monkeypatch.setattr(kl_penalty, "LOOKS", 4)
+    monkeypatch.setattr(kl_penalty, "BETAS", (0.5,))
+    monkeypatch.setattr(regularized, "clone", partial(regularized.clone, updates=50, episodes=8))
 
 
-def curve(gold) -> Curve:
-    """One through gold [S, C]."""
-    ns = sizes(4 * 2 ** (np.shape(gold)[1] - 1))
-    distance = np.sqrt(np.log(ns) - 1 + 1 / ns)
-    return Curve(Variant(10, 32), ns, distance, np.array(gold), np.array(gold), np.ones(len(gold)), np.ones(len(gold)))
-
-
-@pytest.mark.parametrize("number", TINY)
-def test_records_are_whole_and_over_all_seeds(number):
-    examine = import_module(f"proxygap.experiments.claims.{CLAIMS[number][1]}").examine
-    records = list(examine(lambda text: None, seeds=SEEDS, **TINY[number]))
+@pytest.mark.parametrize("module", TINY)
+def test_records_are_whole_and_over_all_seeds(module):
+    examine = import_module(f"proxygap.experiments.claims.{module}").examine
+    (number,) = [number for number, (_, *modules) in CLAIMS.items() if module in modules]
+    records = list(examine(lambda text: None, seeds=SEEDS, **TINY[module]))
     assert len({record.quantity for record in records}) == len(records)
     for record in records:
         assert record.claim == number
@@ -58,18 +64,32 @@ def test_records_are_whole_and_over_all_seeds(number):
 
 
 def test_the_curve_foretells_what_follows_it_and_nothing_foretells_better_where_gold_stays():
-    distance = curve(np.zeros((1, 11))).distance
+    distance = curve_of(np.zeros((1, 11))).distance
     follows, stays = distance * (2.0 - distance), np.where(distance > 0, 1.0, 0.0)
-    found = curve(np.array([follows, stays]))
+    found = curve_of(np.array([follows, stays]))
     right, wrong = forecast_errors(found, 0)
     assert right == pytest.approx(0.0, abs=1e-9)
     assert wrong > 0.1
     assert forecast_errors(found, 1)[1] == 0.0
 
 
+def test_paths_are_compared_where_both_have_been_at_equal_distances():
+    metrics = [{"kl": [d**2, d**2], "true": [10 * d], "paid": [7 * d - 0.5 * d**2]} for d in (0.0, 1.0, 2.0, 4.0)]
+    held_back = path(metrics[:3], 0.5)
+    np.testing.assert_allclose(held_back, [[0, 1, 2], [0, 10, 20], [0, 7, 14]])
+    free = path([{**row, "true": [10 * np.sqrt(row["kl"][0]) - 3]} for row in metrics], 0.5) * [[1], [1], [0.5]]
+    gold, learned, reach = at_equal_distance(held_back, free)
+    assert (gold, learned, reach) == pytest.approx((3.0, 3.5 * 1.5, 0.5))
+
+
+def test_the_steepest_step_is_where_the_others_fall_most():
+    true = np.array([[8.0, 8.0, 2.0, 0.0], [8.0, 6.0, 2.0, 0.0], [8.0, 7.0, 1.0, 0.0]])
+    np.testing.assert_allclose(steepest(true), [6 / 8, 4 / 8, 6 / 8])
+
+
 def test_peaks_are_those_of_the_fits_but_not_beyond_what_was_measured():
-    distance = curve(np.zeros((1, 11))).distance
-    found = curve(np.array([distance * (2.0 - distance), distance * 3.0]))
+    distance = curve_of(np.zeros((1, 11))).distance
+    found = curve_of(np.array([distance * (2.0 - distance), distance * 3.0]))
     assert peaks([found])[0] == pytest.approx([1.0, distance[-1]])
 
 
