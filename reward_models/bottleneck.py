@@ -31,9 +31,17 @@ class Bottleneck:
     generator: torch.Generator  # of the noise while learning
 
     @classmethod
-    def fresh(cls, sizes: Sequence[int], latent: int, beta: float, seeds: Sequence[int], seen: float = 1.0) -> Self:
+    def fresh(
+        cls,
+        sizes: Sequence[int],
+        latent: int,
+        beta: float,
+        seeds: Sequence[int],
+        seen: float = 1.0,
+        narrowest: float = 1.0,
+    ) -> Self:
         """Networks of z with `latent` dimensions; other arguments as of `Ensemble.fresh`."""
-        body = Ensemble.fresh((*sizes[:-1], 2 * latent), seeds, seen)
+        body = Ensemble.fresh((*sizes[:-1], 2 * latent), seeds, seen, narrowest)
         head = Ensemble.fresh((latent, sizes[-1]), [seed + 1 for seed in seeds])
         return cls(body, head, beta, torch.Generator().manual_seed(int(seeds[0])))
 

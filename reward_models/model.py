@@ -4,6 +4,7 @@ What was learned ends in `_`; `fit` forgets it, learns anew and returns the mode
 never looks at hidden states. It is stored as one safetensors file whose header is JSON: loading it can't run code.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -37,9 +38,10 @@ ROWS = 8192  # asked at a time, so that what lies between layers stays in the ca
 class RewardModel(ABC):
     """Base of rewards that are learned from stretches of behaviour by an ensemble of small networks.
 
-    Members differ by their seeds, and, where asked, by the examples they learn from (`bootstrap`) or the inputs they are shown
-    (`seen` < 1). With `shared_steps` they are one network for so many steps and part only then, so that their weights can be
-    `averaged`. `aggregate` says how members become one reward (`reward_models.aggregation`); it may be changed after fitting.
+    Members differ by their seeds, and, where asked, by the examples they learn from (`bootstrap`), the inputs they are shown
+    (`seen` < 1) or the widths of their layers (`narrowest` < 1). With `shared_steps` they are one network for so many steps and
+    part only then, so that their weights can be `averaged`. `aggregate` says how members become one reward
+    (`reward_models.aggregation`); it may be changed after fitting.
     """
 
     ensemble: int = 1
@@ -51,6 +53,7 @@ class RewardModel(ABC):
     latent: int = 0  # dimensions of an information bottleneck before the reward (`reward_models.bottleneck`); 0 for none
     beta: float = 0.1  # what a nat of information costs, where there is one
     seen: float = 1.0  # share of inputs that each member is shown
+    narrowest: float = 1.0  # share of the hidden units that the narrowest member has; the widest has all
     bootstrap: bool = False
     shared_steps: int = 0
     steps: int = 3000  # gradient steps at most
@@ -68,11 +71,13 @@ class RewardModel(ABC):
         counts |= {"hidden": min(self.hidden, default=0)}
         if wrong := [f"{name} {value}" for name, value in counts.items() if value < 1]:
             raise ProxygapError(f"{', '.join(wrong)}: at least 1 is needed")
-        if not 0 < self.seen <= 1 or not 0 <= self.held_out < 1:
-            raise ProxygapError(f"seen {self.seen} and held_out {self.held_out}: shares, above 0 and below 1, are needed")
-        if self.latent < 0 or self.beta < 0:
-            raise ProxygapError(f"latent {self.latent} and beta {self.beta}: numbers from 0 are needed")
-        if self.shared_steps and (self.seen < 1 or not self.bootstrap):
+        if not 0 < self.seen <= 1 or not 0 < self.narrowest <= 1 or not 0 <= self.held_out < 1:
+            given = f"seen {self.seen}, narrowest {self.narrowest} and held_out {self.held_out}"
+            raise ProxygapError(f"{given}: shares, above 0 and up to 1 (held_out from 0 and below 1), are needed")
+        numbers = {name: getattr(self, name) for name in ("penalty", "latent", "beta", "seed", "learning_rate")}
+        if wrong := [f"{name} {value}" for name, value in numbers.items() if not value >= 0]:
+            raise ProxygapError(f"{', '.join(wrong)}: numbers from 0 are needed")
+        if self.shared_steps and (min(self.seen, self.narrowest) < 1 or not self.bootstrap):
             raise ProxygapError("shared_steps: members that set out as one see the same, and only bootstrap makes them part")
 
     @abstractmethod
@@ -120,8 +125,8 @@ class RewardModel(ABC):
     def _fresh(self, seeds: Sequence[int]) -> Network:
         sizes = (self.inputs_.width, *self.hidden, 1)
         if self.latent:
-            return Bottleneck.fresh(sizes, self.latent, self.beta, seeds, self.seen)
-        return Ensemble.fresh(sizes, seeds, self.seen)
+            return Bottleneck.fresh(sizes, self.latent, self.beta, seeds, self.seen, self.narrowest)
+        return Ensemble.fresh(sizes, seeds, self.seen, self.narrowest)
 
     def standardise(self, reference: Segments) -> Self:
         """Brings every member to mean 0 and standard deviation 1 over the steps of a reference set, and returns the model."""
@@ -220,17 +225,19 @@ class RewardModel(ABC):
         arrays |= {"slope": self.slope_, "intercept": self.intercept_, "held": torch.from_numpy(self.held_)}
         about["shapes"] = self.inputs_.shapes
         stored = {name: tensor.detach().contiguous() for name, tensor in arrays.items()}
-        _write(Path(path), to_bytes(stored, {KEY: json.dumps(about)}))
+        _write(Path(path), to_bytes(stored, {KEY: json.dumps(about | {"sha256": _fingerprint(about, stored)})}))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """The model that `save` stored. Raises ProxygapError for a file that is missing, damaged, or of another kind."""
         try:
             with safe_open(path, "pt") as file:
-                about = json.loads((file.metadata() or {})[KEY])
+                about = json.loads((file.metadata() or {}).get(KEY, '{"kind": "foreign file", "format": "unknown"}'))
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if about["format"] != FORMAT or about["kind"] != cls.__name__:
                 raise ProxygapError(f"it holds a {about['kind']} in format {about['format']}, no {cls.__name__} in {FORMAT}")
+            if about.pop("sha256", None) not in (None, _fingerprint(about, arrays)):  # None: of before there were any
+                raise ProxygapError("its content (sha256) has changed since it was written")
             settings: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in about["settings"].items()}
             return cls(**settings)._filled(about, arrays)
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -268,6 +275,10 @@ def _split(strata: Array, share: float, rng: np.random.Generator) -> tuple[Array
 
 def _below(prefix: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in arrays.items() if name.startswith(prefix)}
+
+
+def _fingerprint(about: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> str:
+    return hashlib.sha256(json.dumps(about).encode() + to_bytes(dict(arrays))).hexdigest()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -43,25 +43,30 @@ class Ensemble:
 
     sizes: Sequence[int]  # from the inputs to the outputs
     flat: Tensor  # [K, all weights of a member]: one tensor, so that an optimiser's step costs little
-    shown: Tensor | None = None  # [K, inputs] 1 where a member learns from an input, 0 where it is blind; None: all see all
+    used: Sequence[Tensor] = ()  # of each layer [K, inputs] 1 where a member uses what enters it, else 0; (): all use all
 
     @classmethod
-    def fresh(cls, sizes: Sequence[int], seeds: Sequence[int], seen: float = 1.0) -> Self:
+    def fresh(cls, sizes: Sequence[int], seeds: Sequence[int], seen: float = 1.0, narrowest: float = 1.0) -> Self:
         """Members drawn as `torch.nn.Linear` draws its weights, each by its own seed.
 
-        `seen` is the share of inputs that a member is shown (at least one); which ones is drawn for each.
+        `seen` is the share of inputs that a member is shown (at least one); which ones is drawn for each. `narrowest` is the
+        share of hidden units that the first member has (at least one); the last has all, and between them ratios are equal.
         """
         generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         layers = [
             (2 * torch.stack([torch.rand(inputs + 1, outputs, generator=member) for member in generators]) - 1) / inputs**0.5
             for inputs, outputs in pairwise(sizes)
         ]
-        shown = None
-        if seen < 1:
+        used = []
+        if seen < 1 or narrowest < 1:
             order = torch.stack([torch.randperm(sizes[0], generator=member) for member in generators])
-            shown = (order < max(1, round(seen * sizes[0]))).float()
-            layers[0][:, :-1] *= shown[..., None]  # and so they stay: a trained network needs no mask
-        return cls(sizes, torch.cat([layer.flatten(1) for layer in layers], 1).requires_grad_(), shown)
+            used = [(order < max(1, round(seen * sizes[0]))).float()]
+            for hidden in sizes[1:-1]:
+                widths = (hidden * torch.logspace(np.log10(narrowest), 0, len(seeds))).round().clamp(min=1)
+                used.append((torch.arange(hidden) < widths[:, None]).float())
+            for layer, mask in zip(layers, used, strict=True):
+                layer[:, :-1] *= mask[..., None]  # and so they stay: a trained network needs no mask
+        return cls(sizes, torch.cat([layer.flatten(1) for layer in layers], 1).requires_grad_(), used)
 
     @property
     def members(self) -> int:
@@ -73,8 +78,8 @@ class Ensemble:
         parts = self.flat.split([(inputs + 1) * outputs for inputs, outputs in pairwise(self.sizes)], 1)
         shaped = [part.view(len(part), -1, outputs) for part, outputs in zip(parts, self.sizes[1:], strict=True)]
         layers = [layer.split([layer.shape[1] - 1, 1], 1) for layer in shaped]
-        if self.shown is not None:
-            layers[0] = (layers[0][0] * self.shown[..., None], layers[0][1])
+        if self.used:
+            return [(weight * mask[..., None], bias) for (weight, bias), mask in zip(layers, self.used, strict=True)]
         return layers  # pyright: ignore[reportReturnType]
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -90,7 +95,7 @@ class Ensemble:
         (weight, bias), *others = self.layers()
         if x.dim() == 2:
             first = torch.addmm(bias.flatten(), x, weight.transpose(0, 1).flatten(1))
-            first = (first.relu_() if others else first).view(len(x), self.members, -1).unbind(1)
+            first = (first.relu_() if others else first).view(len(x), *weight.shape[::2]).unbind(1)
         else:
             first = torch.baddbmm(bias, x, weight)
             first = (first.relu_() if others else first).unbind(0)

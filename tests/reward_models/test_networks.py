@@ -119,6 +119,18 @@ def test_what_a_member_is_not_shown_never_matters_to_it():
     torch.testing.assert_close(network.with_parameters(network.parameters())(wide.x[:, 0, 0]), network(wide.x[:, 0, 0]))
 
 
+def test_members_of_different_widths_are_what_narrower_networks_would_be():
+    network = Ensemble.fresh((4, 16, 8, 1), range(5), narrowest=1 / 16)
+    Training(steps=60)(network, examples(60), examples(20), loss, chance())
+    (first, first_bias), (second, second_bias), (last, last_bias) = network.layers()
+    x, widths = torch.randn(50, 4), [(1, 1), (2, 1), (4, 2), (8, 4), (16, 8)]
+    for k, (outer, inner) in enumerate(widths):
+        assert ((second[k] != 0).any(1).sum(), (last[k] != 0).any(1).sum()) == (outer, inner)
+        hidden = (x @ first[k, :, :outer] + first_bias[k, :, :outer]).relu()
+        hidden = (hidden @ second[k, :outer, :inner] + second_bias[k, :, :inner]).relu()
+        torch.testing.assert_close((hidden @ last[k, :inner] + last_bias[k]).flatten(), network(x)[k])
+
+
 def test_rounds_show_every_example_once_and_a_bootstrap_some_of_them_often():
     batches = endless(10, 3, chance())
     one_round = np.concatenate([next(batches) for _ in range(3)])
@@ -243,8 +255,8 @@ def test_boards_are_one_hot_where_asked_and_single_whole_numbers_always():
 
 def test_says_what_inputs_there_are():
     steps = behaviour(5)
-    for names in (["state"], []):
-        with pytest.raises(ProxygapError, match="allowed are observation, action"):
+    for names in (["state"], [], "observation"):
+        with pytest.raises(ProxygapError, match="allowed are tuples of observation, action"):
             Inputs.of(steps, steps.valid, names)
     with pytest.raises(ProxygapError, match="don't ask for one_hot"):
         Inputs.of(behaviour(100), np.ones((100, 10), bool), ["observation"], one_hot=True)
