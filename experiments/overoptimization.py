@@ -48,13 +48,13 @@ class Overoptimization:
 
     Examples:
         proxygap study overoptimization lagoon
-        proxygap study overoptimization lagoon --comparisons 50 1000 --widths --ensemble 1
+        proxygap study overoptimization lagoon --comparisons 60 --widths --ensemble 1
         proxygap study overoptimization vase_room --mistakes 0.25
     """
 
     env: tyro.conf.Positional[str]
     """Environment: a name (see `proxygap envs`), or FILE.py:Class."""
-    comparisons: tuple[int, ...] = (50, 200, 1000)
+    comparisons: tuple[int, ...] = (20, 60, 200)
     """How many comparisons models learn from; the middle one is that of all other variants."""
     widths: tuple[int, ...] = (4, 128)
     """Further widths of the models' hidden layers, which else are 32."""
