@@ -17,6 +17,7 @@ the distractor were too few for its accuracy, and tomatoes were no blind spot un
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,9 @@ def lamp(observation: Array, true: Array, on: bool = False) -> Array:
 
 
 def noise(observation: Array, true: Array) -> Array:
-    """The observation and numbers that mean nothing, which depend on the world alone and so are the same whenever asked."""
+    """The observation and numbers that mean nothing, drawn by what is seen, so that they are the same whenever asked."""
     flat = observation.reshape(*observation.shape[:2], -1)
-    rng = np.random.default_rng(np.frombuffer(np.ascontiguousarray(true).tobytes(), np.uint32))
+    rng = np.random.default_rng(int.from_bytes(sha256(flat.tobytes()).digest()))
     return np.concatenate([flat, rng.normal(size=(*flat.shape[:2], NUMBERS)).astype(np.float32)], -1)
 
 
