@@ -14,11 +14,11 @@ from .statistics import Estimate, difference, mean_interval
 
 JUDGED = {"accuracy": 1, "Brier": -1, "NLL": -1, "ECE": -1}
 NUMBERS = {  # of what -> number -> 1 where more is better, -1 where less is
+    "its agent": {"learned return": 1},
     "held-out answers of its teacher": {"own accuracy": 1},
     "fresh comparisons": JUDGED,
     "comparisons of its agent's play": {f"on-policy {name}": sign for name, sign in JUDGED.items()},
     "distance from the true reward": {"EPIC": -1, "DARD": -1, "STARC": -1, "regret": -1},
-    "its agent": {"learned return": 1},
 }
 SIGNS = {name: sign for group in NUMBERS.values() for name, sign in group.items()}
 OUTCOME = "true return"

@@ -19,8 +19,7 @@ PAGE, TEMPLATE = "report.html", "reward_quality.html.j2"
 COLOURS = (INK, SKY, BLUE, PURPLE, ORANGE, GREEN, VERMILLION, MUTED)
 SYMBOLS = (("circle", "●"), ("diamond", "◆"), ("square", "■"), ("triangle-up", "▲"))  # plotly's, and the same as text
 Mark = tuple[str, Colour, str, str]  # a model's name, colour, symbol, and that as text
-GROUPS = {group: list(signs) for group, signs in NUMBERS.items()}
-GROUPS["its agent"] += [OUTCOME]
+GROUPS = {**NUMBERS, "its agent": {OUTCOME: 1, **NUMBERS["its agent"]}}
 
 
 def show(found: Measured, study: RewardQuality) -> None:
