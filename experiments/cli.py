@@ -110,5 +110,6 @@ def parsed(name: str, arguments: Sequence[str]) -> Any:
 
     module, _, attribute = known[name][1].partition(":")
     command = getattr(import_module(module), attribute)
-    config = (tyro.conf.FlagCreatePairsOff,)
-    return tyro.cli(command, prog=f"proxygap {name}", description=inspect.getdoc(command), args=list(arguments), config=config)
+    unchecked = type(command.__name__, (command,), {"__post_init__": lambda self: None})  # tyro boxes what a check raises
+    about = {"prog": f"proxygap {name}", "description": inspect.getdoc(command), "config": (tyro.conf.FlagCreatePairsOff,)}
+    return command(**vars(tyro.cli(unchecked, args=list(arguments), **about)))
