@@ -32,6 +32,8 @@ class Reliability:
 def reliability(probability: Array, label: Array, bins: int = BINS) -> Reliability:
     """The table behind a reliability diagram, over bins of equal width. Raises ProxygapError for what is no probability."""
     probability, label = _checked(probability, label)
+    if bins < 1:
+        raise ProxygapError(f"{bins} bins: at least 1 is needed")
     place = np.minimum((probability * bins).astype(int), bins - 1)
     count, said, happened = (np.bincount(place, weights, bins) for weights in (None, probability, label))
     with np.errstate(invalid="ignore"):
@@ -65,10 +67,14 @@ def temperature(difference: Array, label: Array, noise: float = 0.0) -> float:
     """The temperature T that makes noise / 2 + (1 - noise) sigmoid(difference / T) likeliest; above 1 the model was too sure.
 
     `difference` is of log odds, [N], or [K, N] for K members whose probabilities are averaged. One number can't change which
-    side is preferred by a single model. Guo, Pleiss, Sun and Weinberger (2017), arXiv:1706.04599.
+    side is preferred by a single model. Guo, Pleiss, Sun and Weinberger (2017), arXiv:1706.04599. Raises ProxygapError for
+    differences that are all 0, to which every temperature is the same.
     """
     difference, label = np.atleast_2d(np.asarray(difference, float)), np.asarray(label, float)
     _checked(expit(difference[0]), label)
+    if not np.isfinite(difference).all() or not difference.any() or not 0 <= noise < 1:
+        given = f"differences from {difference.min()} to {difference.max()}, noise {noise}"
+        raise ProxygapError(f"{given}: finite ones are needed, not all of them 0, and a share of answers below 1")
 
     def cost(log_temperature: float) -> float:
         odds = difference * np.exp(-log_temperature)

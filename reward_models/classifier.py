@@ -71,17 +71,22 @@ class CatastropheClassifier(RewardModel):
 
     def choose_threshold(self, harmless: Segments) -> Self:
         """Sets the lowest threshold that lets the share `acceptance` of these stretches pass, and returns the model."""
+        if not len(harmless):
+            raise ProxygapError("no harmless stretches to choose a threshold by: give at least one")
         self.threshold_ = float(np.quantile(self.suspicion(harmless), self.acceptance, method="higher"))
         return self
 
     def score(self, catastrophes: Catastrophes) -> float:
         """How often a catastrophe is more suspicious than a harmless stretch: the area under the ROC curve, at no threshold.
 
-        Raises ProxygapError where labels are all alike, and for those of another environment.
+        Raises ProxygapError where labels or suspicions are all alike, and for labels of another environment.
         """
         self._check_env(catastrophes.env)
         bad = catastrophes.label.astype(bool)
         if bad.all() or not bad.any():
             raise ProxygapError(f"{bad.sum()} of {len(bad)} stretches are catastrophes: telling them apart needs both kinds")
-        ranks = rankdata(self.suspicion(catastrophes.segments))  # Mann and Whitney's count of pairs in the right order
+        suspicion = self.suspicion(catastrophes.segments)
+        if (suspicion == suspicion[0]).all():
+            raise ProxygapError(f"{len(bad)} stretches, all as suspicious as each other: there is no order to score")
+        ranks = rankdata(suspicion)  # Mann and Whitney's count of pairs in the right order
         return float((ranks[bad].sum() - bad.sum() * (bad.sum() + 1) / 2) / (bad.sum() * (~bad).sum()))

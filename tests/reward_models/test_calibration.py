@@ -95,3 +95,18 @@ def test_what_is_no_probability_is_refused(probability, label):
             measure(np.array(probability), np.array(label))
     with pytest.raises(ProxygapError, match=r"needed|between 0 and 1"):
         temperature(np.zeros(len(probability)), np.array([*label, 3.0]))
+
+
+@pytest.mark.parametrize("difference", [[0.0, 0.0], [np.inf, 0.0], [[1.0, 2.0], [np.nan, 1.0]]])
+def test_a_model_that_says_nothing_has_no_temperature(difference):
+    with pytest.raises(ProxygapError, match="finite ones are needed, not all of them 0"):
+        temperature(np.array(difference), np.array([1.0, 0.0]))
+    with pytest.raises(ProxygapError, match=r"noise 1\.5"):
+        temperature(np.array([1.0, -1.0]), np.array([1.0, 0.0]), noise=1.5)
+
+
+def test_a_constant_probability_is_measured_and_no_bins_are_refused():
+    half, label = np.full(4, 0.5), np.array([1.0, 0.0, 1.0, 1.0])
+    assert expected_calibration_error(half, label) == pytest.approx(0.25)
+    with pytest.raises(ProxygapError, match="0 bins: at least 1"):
+        reliability(half, label, bins=0)

@@ -93,7 +93,16 @@ def test_a_single_class_can_not_be_learned_or_scored(model, severity):
             refused(alike)
 
 
+def test_who_suspects_all_alike_has_no_score():
+    """Not one half, which is what chance comes to where there is an order."""
+    alike = changed(labelled(20), segments=behaviour(1)[np.zeros(20, int)], severity=np.arange(20.0) % 2)
+    with pytest.raises(ProxygapError, match="20 stretches, all as suspicious as each other"):
+        CatastropheClassifier(**QUICK).fit(alike).score(alike)
+
+
 def test_says_what_else_is_wrong(model):
+    with pytest.raises(ProxygapError, match="no harmless stretches"):
+        model.choose_threshold(behaviour(3)[:0])
     with pytest.raises(ProxygapError, match="telling them apart needs"):
         CatastropheClassifier().fit(labelled(20)[np.zeros(0, int)])
     with pytest.raises(ProxygapError, match="fitted to Meadow"):
