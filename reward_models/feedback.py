@@ -102,7 +102,7 @@ class Feedback:
     def __post_init__(self) -> None:
         for name, column in self._columns().items():
             setattr(self, name, _segments(column.arrays()) if isinstance(column, Segments) else np.asarray(column, float))
-        rows = {name: np.shape(array)[:1] for name, array in self.arrays().items()}
+        rows = {name: array.shape[:1] if "." in name else array.shape for name, array in self.arrays().items()}
         if len(set(rows.values())) != 1 or () in rows.values():
             raise ProxygapError(f"the rows of {type(self).__name__} don't fit each other: {rows}")
         check_finite(self.arrays())
@@ -166,7 +166,7 @@ class Feedback:
     def save(self, path: str | os.PathLike[str], *, frozen: bool = False) -> None:
         """Stores the record, the whole file or nothing. Nothing but the same content is ever saved over a `frozen` file.
 
-        Raises ProxygapError where it can't write, or would change a frozen file.
+        Raises ProxygapError where it can't write, or would change a frozen file or one of which it can't tell.
         """
         path, about = Path(path), {"kind": type(self).__name__, "env": self.env, "sha256": self.sha256()}
         old = _header(path)
@@ -197,12 +197,14 @@ class Feedback:
 
 
 def _header(path: Path) -> dict[str, str]:
-    """What a stored file says of itself; nothing where there is no such file."""
+    """What a stored file says of itself; nothing where there is none. Raises ProxygapError for one it can't read."""
     try:
         with safe_open(path, "numpy") as file:
             return file.metadata() or {}
-    except (OSError, SafetensorError):
+    except OSError:
         return {}
+    except SafetensorError as error:
+        raise ProxygapError(f"{path} holds no feedback, or is damaged ({error}): delete it, or choose another name") from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -181,6 +181,8 @@ def test_bad_rows_are_refused():
         Comparisons(good.first, good.second, np.nan * good.label, "Lake")
     with pytest.raises(ProxygapError, match="don't fit each other"):
         Comparisons(good.first, good.second, good.label[1:], "Lake")
+    with pytest.raises(ProxygapError, match="don't fit each other"):  # a column of labels would be set against every pair
+        Comparisons(good.first, good.second, good.label[:, None], "Lake")
     with pytest.raises(ProxygapError, match="two sides of comparisons differ"):
         Comparisons(good.first, comparisons(length=5).second, good.label, "Lake")
     with pytest.raises(ProxygapError, match="'severity' from -1"):
@@ -220,6 +222,16 @@ def test_a_frozen_file_is_never_changed(tmp_path):
     assert_same(Comparisons.load(path), comparisons())
     other.save(tmp_path / "own")
     comparisons().save(tmp_path / "own")
+
+
+def test_what_may_be_frozen_or_is_no_feedback_is_not_written_over(tmp_path):
+    path = tmp_path / "shared"
+    comparisons().save(path, frozen=True)
+    for content in (path.read_bytes()[:-50], b"notes of mine"):
+        path.write_bytes(content)
+        with pytest.raises(ProxygapError, match="holds no feedback, or is damaged"):
+            comparisons()[:2].save(path)
+        assert path.read_bytes() == content
 
 
 def test_another_content_than_the_one_meant_is_refused(tmp_path):
