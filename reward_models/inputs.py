@@ -66,8 +66,8 @@ class Inputs:
 
         Raises ProxygapError for unknown names, numbers that are not finite, and a choice among too many numbers.
         """
-        if not names or (unknown := set(names) - set(FIELDS)):
-            raise ProxygapError(f"inputs {', '.join(sorted(unknown)) if names else 'none'}: allowed are {', '.join(FIELDS)}")
+        if not names or set(names) - set(FIELDS):
+            raise ProxygapError(f"inputs {names!r}: allowed are tuples of {', '.join(FIELDS)}")
         arrays = {name: np.asarray(getattr(observed, name)) for name in names}
         shapes = {name: array.shape[valid.ndim :] for name, array in arrays.items()}
         found = cls(shapes, {}, {})

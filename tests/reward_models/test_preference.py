@@ -40,10 +40,13 @@ def test_the_gradient_is_how_far_the_probability_is_off_and_never_clipped(differ
 
 def test_a_return_that_is_a_thousand_wrong_pulls_on_the_network(model):
     model, pairs = copy(model), compared(8)
-    rewards = 1e5 * model.score_tensors(model.inputs_.tensors(pairs.first)).sum(1)
-    assert float(rewards.detach().abs().max()) > 1000
-    bradley_terry(-rewards.abs(), torch.ones(8)).mean().backward()
-    assert (model.network_.flat.grad.abs().amax(1) > 1).all()
+    sides = [model.score_tensors(model.inputs_.tensors(side)) for side in (pairs.first, pairs.second)]
+    rewards = 1e5 * torch.stack(sides, 1)[None]
+    difference = rewards.detach().sum(-1)[0] @ torch.tensor([1.0, -1.0], dtype=torch.float64)
+    assert difference.abs().min() > 1000
+    for loss in model.losses(rewards, torch.ones(8, 2, 10), (difference < 0).double())[0]:
+        (pull,) = torch.autograd.grad(loss, model.network_.flat, retain_graph=True)
+        assert (pull.abs().amax(1) > 1).all()
 
 
 @given(st.floats(-30, 30), st.sampled_from([0.0, 0.3, 1.0]), st.sampled_from([0.01, 0.1, 0.9]))
@@ -99,7 +102,7 @@ def test_learning_anew_forgets_everything():
     assert again.history_ == once.history_
 
 
-@pytest.mark.parametrize("settings", [{}, {"bootstrap": True}, {"seen": 0.5}])
+@pytest.mark.parametrize("settings", [{}, {"bootstrap": True}, {"seen": 0.5}, {"narrowest": 0.25}])
 def test_members_differ(settings):
     found = PreferenceReward(ensemble=3, **QUICK, **settings).fit(compared(100))
     assert found.predict_std(behaviour(20, seed=5)).min() > 0
@@ -138,11 +141,15 @@ def test_is_a_reward_that_never_looks_at_hidden_states(model):
 
 
 @pytest.mark.parametrize("how", AGGREGATIONS)
-def test_members_are_aggregated_as_asked_also_afterwards(model, how):
+def test_members_are_aggregated_as_asked_also_afterwards_and_alike_for_all_who_optimise(model, how):
     model, stretches = copy(model), behaviour(6)
     model.aggregate = how
-    expected = AGGREGATIONS[how](torch.from_numpy(model.members(stretches)), 0.5)
+    expected = AGGREGATIONS[how](torch.from_numpy(model.members(stretches)), 0.5).numpy()
     np.testing.assert_array_equal(model.predict(stretches), expected)
+    np.testing.assert_array_equal(model(stretches), expected)  # what an agent is paid
+    np.testing.assert_allclose(model.returns(stretches), expected.sum(1))  # what the best of n are chosen by
+    attacked = model.score_tensors(model.inputs_.tensors(stretches)).detach()
+    np.testing.assert_allclose(attacked, expected, atol=1e-6)
 
 
 def test_padding_is_not_paid_for(model):
@@ -227,12 +234,25 @@ def test_says_what_is_wrong_with_feedback(model):
         model.predict(changed(pairs.first, observation=pairs.first.observation[..., :2]))
 
 
+def test_nothing_is_said_of_nothing(model):
+    none = compared(3)[:0]
+    assert model.predict(none.first).shape == (0, 10)
+    assert model.returns(none.first).shape == model.probability(none).shape == (0,)
+    for refused, message in ((model.score, "0 comparisons"), (model.calibrate, "one of each for every pair is needed")):
+        with pytest.raises(ProxygapError, match=message):
+            refused(none)
+
+
 def test_says_what_is_wrong_with_settings():
     wrong: list[dict[str, Any]] = [
         {"aggregate": "best"},
         {"ensemble": 0},
         {"hidden": (8, 0)},
         {"seen": 0},
+        {"narrowest": 1.5},
+        {"seed": -1},
+        {"learning_rate": -0.1},
+        {"penalty": np.nan},
         {"held_out": 1},
         {"noise": 1},
     ]
@@ -279,6 +299,19 @@ def test_a_bottleneck_comes_back_too(tmp_path):
     np.testing.assert_array_equal(loaded.latents(behaviour(9)), stored.latents(behaviour(9)))
 
 
+@given(st.integers(0, 10**6), st.integers(1, 255))
+def test_a_changed_byte_is_never_taken_for_the_model(model, tmp_path_factory, place, change):
+    path = tmp_path_factory.mktemp("model") / "model"
+    model.save(path)
+    data = bytearray(path.read_bytes())
+    data[place % len(data)] ^= change
+    path.write_bytes(data)
+    try:
+        np.testing.assert_array_equal(PreferenceReward.load(path).predict(behaviour(3)), model.predict(behaviour(3)))
+    except ProxygapError as error:
+        assert "can't read a PreferenceReward from" in str(error)  # noqa: PT017
+
+
 def test_damaged_and_foreign_files_are_refused(tmp_path):
     whole, path = tmp_path / "whole", tmp_path / "model"
     fitted(PreferenceReward)[0].save(whole)
@@ -290,13 +323,14 @@ def test_damaged_and_foreign_files_are_refused(tmp_path):
         with pytest.raises(ProxygapError, match="can't read a PreferenceReward"):
             PreferenceReward.load(path)
     save_file(weights, path)  # without what its header says
-    with pytest.raises(ProxygapError, match="can't read a PreferenceReward"):
+    with pytest.raises(ProxygapError, match="it holds a foreign file"):
         PreferenceReward.load(path)
-    path.write_bytes(
-        whole.read_bytes().replace(b'"hidden": [8]', b'"hidden": [9]').replace(b'\\"hidden\\": [8]', b'\\"hidden\\": [9]')
-    )
-    with pytest.raises(ProxygapError, match="not those that its settings ask for"):
-        PreferenceReward.load(path)
+    other = whole.read_bytes().replace(b'\\"hidden\\": [8]', b'\\"hidden\\": [9]')
+    unsigned = other.replace(b"sha256", b"SHA256")  # as files were before they had a fingerprint
+    for content, message in ((other, "its content .* has changed"), (unsigned, "not those that its settings ask for")):
+        path.write_bytes(content)
+        with pytest.raises(ProxygapError, match=message):
+            PreferenceReward.load(path)
     with pytest.raises(ProxygapError, match="can't read"):
         PreferenceReward.load(tmp_path / "missing")
     with pytest.raises(ProxygapError, match="can't write"):
