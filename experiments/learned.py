@@ -69,7 +69,8 @@ class Asking:
     def plan(self, rounds: int) -> list[int]:
         """How many comparisons each round asks, exactly `comparisons` in all: after the first the rate is 1 / (1 + 10 t).
 
-        t is the share of the training that is done. The paper's rate for Atari is 5e6 / (T + 5e6), of 5e7 steps (A.2).
+        t is the share of the training that is done. In the paper's Atari games the rate after T frames is about proportional to
+        5e6 / (T + 5e6) (appendix A.2); how far it falls until the end, by a factor of 11, is our choice.
         """
         if rounds == 1:
             return [self.comparisons]
@@ -191,7 +192,13 @@ class _Learning:
         if not done:
             return None
         self.latest, self.ledger.asked, self.ledger.taken = _told(done[-1]), done[-1]["asked"], done[-1]["asking_steps"]
-        answered = Comparisons.load(self.folder / FEEDBACK)[: done[-1]["comparisons"]]
+        answered, number = Comparisons.load(self.folder / FEEDBACK), done[-1]["comparisons"]
+        if answered.env != self.env.name or len(answered) < number:
+            raise ProxygapError(
+                f"{self.folder / FEEDBACK} holds {len(answered)} comparisons of {answered.env}, and the run asked {number} of "
+                f"{self.env.name}: put its own file back"
+            )
+        answered = answered[:number]
         self.model.fit(answered)
         return answered
 

@@ -1,8 +1,11 @@
 """The whole loop of learning from comparisons: exact budgets, good questions, exact resuming, and one message a mistake."""
 
 import json
+from collections import Counter
 from contextlib import suppress
-from dataclasses import replace
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from shutil import copytree
 from typing import Any, get_args
 
 import numpy as np
@@ -14,6 +17,7 @@ from proxygap.agents import runs
 from proxygap.agents.algorithms import preset
 from proxygap.agents.rollouts import evaluate, scripted
 from proxygap.agents.trained import load_policy
+from proxygap.envs.batch import Array
 from proxygap.envs.core import Proxy, ProxyEnv, ProxygapError, State
 from proxygap.experiments import cli
 from proxygap.experiments.commands.train import Train
@@ -56,10 +60,33 @@ class Nested(Meadow):
     observation_space = spaces.Dict({"place": spaces.Box(-1.0, 1.0, (1,))})
 
 
-def learn(folder, seed=0, asking=None, **settings):
+@dataclass
+class Standing(State):
+    place: Array  # [B]
+
+
+class Counted(Meadow):
+    """A meadow that whoever stands far to the right leaves, and which counts the steps taken in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.taken = Counter()  # by the number of worlds side by side
+
+    def initial(self, batch, rng, previous=None):
+        return Standing(np.zeros(batch))
+
+    def transition(self, state, action, rng):
+        self.taken[len(state)] += len(state)
+        return Standing(action[:, 0].astype(float))
+
+    def terminal(self, state: Any):
+        return state.place > 0.7
+
+
+def learn(folder, seed=0, asking=None, env=None, **settings):
     asking = asking or Asking(40, length=4, initial=0.25)
     chosen: dict[str, Any] = {"model": QUICK, **SMALL, **settings}
-    return train_on_preferences(Meadow(), folder, asking, algo="ppo", seed=seed, **chosen)
+    return train_on_preferences(env or Meadow(), folder, asking, algo="ppo", seed=seed, **chosen)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +141,16 @@ def test_all_budgets_are_exact_and_written_down(found):
     assert found.ledger.asked == found.ledger.comparisons == len(found.comparisons) == 40
     episodes = np.array([8, 16, 9])  # of 10 steps: as many as two stretches of 4 a question need, and at least 8
     assert [row["asking_steps"] for row in found.records] == [*(10 * episodes.cumsum()), 10 * episodes.sum()]
+
+
+def test_no_step_is_taken_that_is_not_counted(tmp_path):
+    """Training has 8 worlds side by side, evaluating 4, measuring a model 16, a look at the terms 1; asking others."""
+    env = Counted()
+    found = learn(tmp_path / "run", asking=Asking(100, length=4, initial=0.25), env=env)
+    assert env.taken[8] == found.agent.steps == SMALL["steps"]
+    asking = {worlds: steps for worlds, steps in env.taken.items() if worlds not in (1, 4, 8, 16)}
+    assert len(asking) == 3
+    assert sum(asking.values()) == found.ledger.taken == found.records[-1]["asking_steps"]
 
 
 # Learning
@@ -186,6 +223,33 @@ def test_a_round_that_was_cut_off_is_done_again(found, tmp_path, monkeypatch):
     assert again.comparisons.sha256() == found.comparisons.sha256()
     assert [row["accuracy"] for row in again.records] == [row["accuracy"] for row in found.records]
     assert again.ledger == found.ledger
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path, stored: path.unlink(), "No such file"),
+        (lambda path, stored: path.write_bytes(path.read_bytes()[:-100]), "can't read Comparisons"),
+        (lambda path, stored: path.write_bytes(path.read_bytes()[:-1] + b"?"), r"content \(sha256\) has changed"),
+        (lambda path, stored: replace(stored, env="Sea").save(path), "40 comparisons of Sea, and the run asked 40 of Meadow"),
+        (lambda path, stored: stored[:39].save(path), "39 comparisons of Meadow, and the run asked 40 of Meadow"),
+    ],
+)
+def test_a_run_goes_on_with_its_own_answers_alone_and_else_is_left_as_it_was(found, tmp_path, spoil, message):
+    folder = copytree(found.agent.folder, tmp_path / "run")
+    spoil(folder / FEEDBACK, found.comparisons)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(ProxygapError, match=message):
+        learn(folder, resume=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_handed_in_stays_as_it_was(tmp_path):
+    model, handed = replace(QUICK), {"policy_kwargs": {"net_arch": [8]}, "proxy": {"right": 2.0}}
+    before, envs = deepcopy((vars(model), handed)), deepcopy((Meadow.true_reward, Meadow.proxies))
+    learn(tmp_path / "run", seed=3, model=model, **handed)
+    assert (vars(model), handed) == before  # settings alone: it has learned nothing
+    assert (Meadow.true_reward, Meadow.proxies) == envs
 
 
 # Mistakes
