@@ -48,13 +48,13 @@ class Overoptimization:
 
     Examples:
         proxygap study overoptimization lagoon
-        proxygap study overoptimization lagoon --comparisons 60 --widths --ensemble 1
-        proxygap study overoptimization vase_room --mistakes 0.25
+        proxygap study overoptimization lagoon --comparisons 200 --widths --ensemble 1
+        proxygap study overoptimization gold_bandit --inputs observation action --mistakes 0
     """
 
     env: tyro.conf.Positional[str]
     """Environment: a name (see `proxygap envs`), or FILE.py:Class."""
-    comparisons: tuple[int, ...] = (20, 60, 200)
+    comparisons: tuple[int, ...] = (50, 200, 1000)
     """How many comparisons models learn from; the middle one is that of all other variants."""
     widths: tuple[int, ...] = (4, 128)
     """Further widths of the models' hidden layers, which else are 32."""
@@ -66,8 +66,8 @@ class Overoptimization:
     """Steps of the stretches that are compared; by default 50, or half of an episode where that is less."""
     rationality: float = 3.0
     """Log odds of the teacher's choice for each standard deviation by which the true returns of two stretches differ."""
-    mistakes: float = 0.0
-    """Share of answers that are the opposite of what the teacher meant."""
+    mistakes: float = 0.25
+    """Share of answers that are the opposite of what the teacher meant; by default as many as Coste et al. take to be realistic."""
     script: str | None = None
     """The environment's policy that is the reference; its own reference by default, or chance where there is none."""
     wavering: float = 1.0

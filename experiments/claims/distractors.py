@@ -59,8 +59,8 @@ class Case:
     without: str | None = None  # a term of which there is nothing in what is taught
 
 
-TOMATO = Overoptimization("tomato_watering", comparisons=(500,), rationality=SURE, episodes=512)
-SHOP = Overoptimization("recommender", comparisons=(1000,), rationality=SURE, episodes=512)
+TOMATO = Overoptimization("tomato_watering", comparisons=(500,), rationality=SURE, mistakes=0.0, episodes=512)
+SHOP = Overoptimization("recommender", comparisons=(1000,), rationality=SURE, mistakes=0.0, episodes=512)
 CASES = {
     "partial observation": Case(TOMATO, ("gardener", "gamer"), (tomatoes, tomatoes), "under_bucket"),
     "a distractor": Case(SHOP, ("curator", "gamer"), (lamp, partial(lamp, on=True))),

@@ -1,7 +1,7 @@
 """Claim 4: a penalty on the divergence acts like stopping earlier: equally far from the reference, gold is the same.
 
-PPO sets out from a clone of a racer that wavers, in Lagoon, and is paid by a model of 60 comparisons, less beta for every nat
-by which it acts otherwise. Of each run gold and the learned return are known at many distances sqrt(KL); with beta = 0 training
+PPO sets out from a clone of a racer that wavers, in Lagoon, and is paid by a model of 200 comparisons, a quarter of them
+mistaken, less beta for every nat by which it acts otherwise. Of each run gold and the learned return are known at many distances sqrt(KL); with beta = 0 training
 goes through them one after the other. Where both runs have been, the difference is measured: gold should be the same (within a
 margin, as equivalence needs one), the learned return with a penalty higher.
 
@@ -19,7 +19,7 @@ from ..overoptimization import STREAMS, Overoptimization
 from ..statistics import mean_interval
 from . import SEEDS, Record, Say, above, within
 
-STUDY = Overoptimization("lagoon", comparisons=(60,), steps=300_000, episodes=512)
+STUDY = Overoptimization("lagoon", comparisons=(200,), mistakes=0.25, steps=300_000, episodes=512)
 BETAS = (0.3, 1.0)  # standard deviations of the learned reward of a step, per nat
 LOOKS = 30  # evaluations of a run
 MARGIN = 0.5  # standard deviations of the reference's returns: gold that differs by less is the same

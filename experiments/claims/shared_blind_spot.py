@@ -31,7 +31,7 @@ from . import SEEDS, Judgement, Record, Say, within
 if TYPE_CHECKING:
     from ...reward_models.feedback import Comparisons
 
-STUDY = Overoptimization("tomato_watering", comparisons=(500,), rationality=30.0, episodes=512)
+STUDY = Overoptimization("tomato_watering", comparisons=(500,), rationality=30.0, mistakes=0.0, episodes=512)
 SCRIPTS = ("gardener", "gamer")
 N, MEMBERS, STEPS = 256, 5, 500
 WIDTHS = (8, 16, 32, 64, 128)  # of the members, where these differ
