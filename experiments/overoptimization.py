@@ -67,7 +67,7 @@ class Overoptimization:
     rationality: float = 3.0
     """Log odds of the teacher's choice for each standard deviation by which the true returns of two stretches differ."""
     mistakes: float = 0.25
-    """Share of answers that are the opposite of what the teacher meant; by default as many as Coste et al. take to be realistic."""
+    """Share of answers that are the opposite of what the teacher meant; by default that of Coste et al., as among people."""
     script: str | None = None
     """The environment's policy that is the reference; its own reference by default, or chance where there is none."""
     wavering: float = 1.0
