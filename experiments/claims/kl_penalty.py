@@ -1,7 +1,7 @@
 """Claim 4: a penalty on the divergence acts like stopping earlier: equally far from the reference, gold is the same.
 
 PPO sets out from a clone of a racer that wavers, in Lagoon, and is paid by a model of 200 comparisons, a quarter of them
-mistaken, less beta for every nat by which it acts otherwise. Of each run gold and the learned return are known at many distances
+mistaken, less beta for every nat by which it acts otherwise. Of each run gold and learned return are known at many distances
 sqrt(KL); with beta = 0 training goes through them one after the other. Where both runs have been, the difference is measured:
 gold should be the same (within a margin, as equivalence needs one), the learned return with a penalty higher.
 
