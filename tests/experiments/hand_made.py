@@ -20,5 +20,5 @@ def curve_of(gold, learned=None) -> Curve:
     gold = np.array(gold, float)
     ns = 2 ** np.arange(gold.shape[1])
     learned = np.tile(np.arange(gold.shape[1], dtype=float), (len(gold), 1)) if learned is None else np.array(learned, float)
-    halves = np.stack([np.stack([gold, learned], -1)] * 2)
-    return Curve(SINGLE, ns, np.sqrt(np.log(ns) - 1 + 1 / ns), gold, learned, halves, *np.full((2, len(gold)), 0.85))
+    known, halves = np.full(len(gold), 0.85), np.stack([np.stack([gold, learned], -1)] * 2)
+    return Curve(SINGLE, ns, np.sqrt(np.log(ns) - 1 + 1 / ns), gold, learned, halves, known, known)
