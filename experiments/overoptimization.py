@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 RETURNS, RESULTS = "returns.npz", "results.json"
 STREAMS = 2**40  # of chance for each seed
-TEACHING = 256  # episodes that comparisons are cut from
+TEACHING = 256  # episodes that comparisons are cut from, or as many as hold that many stretches
 TOGETHER = 256  # episodes played and rated at a time: as many as fit into memory
 
 
@@ -284,9 +284,10 @@ class Overoptimization:
         from ..reward_models.teachers import Mistaken, Rational
 
         asked, halves = max(self.comparisons), []
+        episodes = max(TEACHING, -(-2 * asked // (self.environment.horizon - self.length + 1)))
         for half in range(2):
             place = seed * STREAMS + half * STREAMS // 4
-            played = collect(self.environment, self.reference(place), TEACHING, place)
+            played = collect(self.environment, self.reference(place), episodes, place)
             stretches = cut(played.segments(), played.true, played.terms, self.length, 2 * asked, rng)
             halves.append(stretches.pairs(asked, rng))
         spread = float(np.std([side.true.sum(1) for side in halves[0]]))

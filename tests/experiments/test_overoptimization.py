@@ -241,7 +241,6 @@ def test_what_the_environment_has_not_is_refused_before_there_is_a_folder(tmp_pa
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"stretch": 100, "comparisons": (200,)}, "400 stretches of 100 steps: these episodes hold 256 different ones"),
         ({"wavering": 0.0}, "all stretches of 20 steps have the same true return: there is nothing to compare"),
     ],
 )
@@ -250,6 +249,13 @@ def test_what_cannot_be_compared_is_said_and_nothing_is_stored(here, tmp_path, s
         study(out=tmp_path, **settings).results()
     assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "failed"
     assert not list(tmp_path.glob("seed*"))
+
+
+def test_worlds_of_one_step_are_compared_by_single_steps_of_as_many_episodes_as_that_takes():
+    bandit = Overoptimization("gold_bandit", comparisons=(300,), inputs=("observation", "action"))
+    (first, second), _ = bandit.pairs(0, np.random.default_rng(0))[0]
+    assert first.segments.action.shape == second.segments.action.shape == (300, 1, 4)
+    assert len(np.unique(np.concatenate([first.segments.episode, second.segments.episode]))) == 600
 
 
 def test_a_study_keeps_its_folder_while_seeds_are_added():
