@@ -35,6 +35,8 @@ WORLDS = {  # where models are tested; they are taught in the first two
     "reserved people, smiles bought": Companion(people=1),
 }
 TAUGHT = list(WORLDS)[:2]
+STRETCH = 25  # steps that are compared
+RATIONALITY = 3.0  # log odds of the teacher's choice for each standard deviation of true returns among open people
 STREAMS = 2**40  # of chance for each seed
 APART = 2**20  # streams from one set of episodes of a seed to the next
 EPISODES = 256  # of each set, all side by side
@@ -54,10 +56,6 @@ class Values:
 
     comparisons: int = 500
     """How many a model learns from, and how many fresh ones it is tested on in each world."""
-    stretch: int = 25
-    """Steps of the stretches that are compared."""
-    rationality: float = 3.0
-    """Log odds of the teacher's choice for each standard deviation by which true returns differ among open people."""
     spot_checks: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
     """Shares of reports of which the truth is found out."""
     steps: int = 100_000
@@ -77,8 +75,6 @@ class Values:
         for name in ("comparisons", "steps", "seeds", "jobs"):
             if getattr(self, name) < 1:
                 raise ProxygapError(f"--{name} {getattr(self, name)}: at least 1 is needed")
-        if not 1 <= self.stretch <= Companion.horizon or not self.rationality > 0:
-            raise ProxygapError(f"--stretch from 1 to {Companion.horizon} and --rationality above 0 are needed")
         if not self.spot_checks or min(self.spot_checks) < 0 or max(self.spot_checks) > 1:
             raise ProxygapError(f"--spot-checks {self.spot_checks}: shares from 0 to 1 are needed")
 
@@ -101,8 +97,7 @@ class Values:
     @property
     def decisive(self) -> dict[str, Any]:
         """What decides a seed: seeds can be added to a study, but the rest can't change."""
-        plain = {name: getattr(self, name) for name in ("comparisons", "stretch", "rationality", "steps")}
-        return plain | {"spot_checks": list(self.spot_checks)}
+        return {"comparisons": self.comparisons, "spot_checks": list(self.spot_checks), "steps": self.steps}
 
     @property
     def folder(self) -> Path:
@@ -127,7 +122,7 @@ class Values:
         rng, name = np.random.default_rng(seed), Companion().name
         pairs = {world: [self._pairs(world, seed, half, rng) for half in range(2)] for world in WORLDS}
         spread = np.std([side.true.sum(1) for side in pairs[TAUGHT[0]][0]])
-        teacher = Rational(self.rationality / float(spread))
+        teacher = Rational(RATIONALITY / float(spread))
         fresh = {world: compared(teacher, *pairs[world][1], name, rng) for world in WORLDS}
         for taught in TAUGHT:
             model = PreferenceReward(inputs=("observation",), seed=seed).fit(compared(teacher, *pairs[taught][0], name, rng))
@@ -141,7 +136,7 @@ class Values:
 
         place = seed * STREAMS + (2 * list(WORLDS).index(world) + half) * APART
         played = collect(WORLDS[world], varied(place), EPISODES, place)
-        stretches = cut(played.segments(), played.true, played.terms, self.stretch, 2 * self.comparisons, rng)
+        stretches = cut(played.segments(), played.true, played.terms, STRETCH, 2 * self.comparisons, rng)
         return stretches.pairs(self.comparisons, rng)
 
     def reports(self, share: float, seed: int, report: Report) -> Iterator[Row]:

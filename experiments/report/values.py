@@ -7,10 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ...agents import runs
-from ...envs.painting import INK, MUTED, SKY, VERMILLION, Colour
+from ...envs.painting import INK, MUTED, SKY, VERMILLION
 from ..commands.output import print_json, print_table
 from ..statistics import Estimate, mean_interval
-from ..values import AGENT, CUES, TAUGHT, TRUTH, WORLDS, Row, Values
+from ..values import AGENT, CUES, STRETCH, TAUGHT, TRUTH, WORLDS, Row, Values
 from . import figures
 from .pages import rendered
 
@@ -68,6 +68,7 @@ def write_page(found: Sequence[Row], study: Values, folder: Path) -> None:
     drawn = {"ranking": ranking(found)} | {measure: reports(found, measure) for measure in MEASURES}
     content = {
         "study": study,
+        "stretch": STRETCH,
         "headline": headline(found, study),
         "taught": TAUGHT_COLOURS,
         "who": WHO,
@@ -83,26 +84,16 @@ def ranking(found: Sequence[Row]) -> go.Figure:
     places = [world.replace(", ", ",<br>") for world in WORLDS]
     for taught, colour in TAUGHT_COLOURS.items():
         cells = [estimate(found, "accuracy", taught=taught, tested=world) for world in WORLDS]
-        _add_points(figure, places, cells, colour, taught)
+        value, low, high = np.array([(cell.value, cell.low, cell.high) for cell in cells]).T
+        error = {"type": "data", "symmetric": False, "array": high - value, "arrayminus": value - low}
+        marker = {"color": figures.css(colour), "size": 11}
+        figure.add_scatter(x=places, y=value, error_y=error, mode="markers", marker=marker, name=taught, offsetgroup=taught)
     most = [estimate(found, "bayes", taught=TAUGHT[0], tested=world).value for world in WORLDS]
     marker = {"symbol": "line-ew", "size": 60, "line": {"color": figures.css(INK), "width": 2}}
     figure.add_scatter(x=places, y=most, mode="markers", marker=marker, name="Bayes", offsetgroup="")
     figure.add_hline(0.5, line={"color": figures.css(MUTED), "dash": "dot", "width": 1.5})
     figure.update_traces(hovertemplate="%{y:.3f}")
     return figure.update_yaxes(title="share ranked as the teacher does", range=(0.4, 1.0))
-
-
-def _add_points(figure: go.Figure, places: list[str], cells: Sequence[Estimate], colour: Colour, name: str) -> None:
-    up, down = ([abs(getattr(cell, end) - cell.value) for cell in cells] for end in ("high", "low"))
-    figure.add_scatter(
-        x=places,
-        y=[cell.value for cell in cells],
-        error_y={"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 2},
-        mode="markers",
-        marker={"color": figures.css(colour), "size": 11},
-        name=name,
-        offsetgroup=name,
-    )
 
 
 def reports(found: Sequence[Row], measure: str) -> go.Figure:

@@ -44,6 +44,7 @@ def done(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(values, "run_tasks", run_tasks)
+        patch.setattr(values, "FITTING", 50)
         quick = type("PreferenceReward", (PreferenceReward,), {"__init__": partialmethod(PreferenceReward.__init__, steps=40)})
         patch.setattr("proxygap.reward_models.preference.PreferenceReward", quick)
         made = Values(**TINY, out=tmp_path_factory.mktemp("study"))
@@ -133,7 +134,7 @@ def test_seeds_are_added_in_the_same_folder_and_other_settings_are_refused(done)
     made, _ = done
     assert Values().folder == Values(seeds=9, jobs=1, json=True).folder
     assert json.loads(json.dumps(made.decisive)) == made.decisive
-    changes = {"comparisons": 9, "stretch": 9, "rationality": 1.0, "spot_checks": (0.5,), "steps": 9}
+    changes = {"comparisons": 9, "spot_checks": (0.5,), "steps": 9}
     assert set(changes) == set(made.decisive)
     for name, value in changes.items():
         with pytest.raises(ProxygapError, match=f"holds a study with another {name}"):
@@ -145,9 +146,7 @@ def test_tasks_travel_to_other_processes():
     assert len({task.name for task in tasks}) == 2 * 7
 
 
-@pytest.mark.parametrize(
-    "given", [{"seeds": 0}, {"comparisons": 0}, {"stretch": 101}, {"rationality": 0.0}, {"spot_checks": (1.5,)}], ids=str
-)
+@pytest.mark.parametrize("given", [{"seeds": 0}, {"comparisons": 0}, {"spot_checks": (1.5,)}], ids=str)
 def test_senseless_settings_are_refused(given):
     with pytest.raises(ProxygapError, match=f"--{next(iter(given)).replace('_', '-')}"):
         Values(**given)
