@@ -3,17 +3,19 @@
 import multiprocessing
 import os
 import signal
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from proxygap.agents import runs
-from proxygap.agents.algorithms import ALGORITHMS, default_algorithm, preset, presets
+from proxygap.agents.algorithms import ALGORITHMS, build, default_algorithm, preset, presets
 from proxygap.agents.rollouts import evaluate, scripted
 from proxygap.agents.trained import Trained, load_policy
 from proxygap.agents.training import Interrupted, train
-from proxygap.envs.core import ProxygapError
+from proxygap.agents.vec_env import LoopVecEnv
+from proxygap.envs.core import Loop, ProxygapError
 from proxygap.envs.gridworlds.boat_race import BoatRace, BoatRaceStrict
 from proxygap.envs.registry import known_environments
 from scipy import stats
@@ -132,6 +134,15 @@ def test_overrides_become_what_the_signature_asks_for():
     settings = preset("BoatRace", "ppo", {"learning_rate": "1e-4", "n_steps": "8", "normalize_advantage": "false"})
     assert [settings[name] for name in ("learning_rate", "n_steps", "normalize_advantage")] == [1e-4, 8, False]
     assert preset("BoatRace", "ppo", {"policy_kwargs": "{net_arch: [8, 8]}"})["policy_kwargs"] == {"net_arch": [8, 8]}
+
+
+def test_settings_are_never_changed_in_place():
+    """stable-baselines3's A2C writes its optimiser into the `policy_kwargs` that it is given."""
+    settings, shipped = {"policy_kwargs": {"net_arch": [8]}}, deepcopy(presets())
+    build("a2c", LoopVecEnv(Loop(BoatRace(), 1)), settings, seed=0)
+    assert settings == {"policy_kwargs": {"net_arch": [8]}}
+    assert preset("BoatRace", "a2c", {"gamma": 0.5})["gamma"] == 0.5
+    assert presets() == shipped
 
 
 def test_every_algorithm_ships_settings_that_it_accepts():
