@@ -59,11 +59,11 @@ class RewardQuality:
 
     Examples:
         proxygap study reward-quality
-        proxygap study reward-quality conveyor_belt --seeds 10
+        proxygap study reward-quality vase_room --seeds 10
         proxygap study reward-quality tomato_watering --comparisons 50 500 --steps 200000
     """
 
-    env: tyro.conf.Positional[str] = "vase_room"
+    env: tyro.conf.Positional[str] = "boat_race_strict"
     """Environment: a name (see `proxygap envs`), or FILE.py:Class."""
     comparisons: tuple[int, ...] = (20, 100, 500)
     """How many comparisons models learn from: ensembles the middle number, those with another weakness the largest."""

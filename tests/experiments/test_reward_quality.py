@@ -24,7 +24,7 @@ from proxygap.reward_models.teachers import Biased, Greedy, Mistaken, Myopic, Ra
 from scipy import stats
 
 DISCOUNT = 0.97
-TINY: dict[str, Any] = {"comparisons": (8,), "steps": 2048, "seeds": 2, "quiet": True}
+TINY: dict[str, Any] = {"env": "vase_room", "comparisons": (8,), "steps": 2048, "seeds": 2, "quiet": True}
 HEAVY = ("torch", "stable_baselines3", "sb3_contrib", "pygame", "plotly", "pandas")
 
 
