@@ -30,10 +30,8 @@ LEVELS = 5  # of well-being, as it is reported
 HOME, FADE = 0.4, 0.1  # well-being of who is left alone, and the share of the way to it that is gone in a step
 LIKED = 0.06  # well-being a step, from a talk and a walk together: the person's taste divides it between them
 WELCOME = 0.08  # well-being at once, from a treat
-HARM, DUE = (
-    0.2,
-    0.05,
-)  # well-being that a treat takes in the end, and the share of what is still to come that falls due in a step
+HARM = 0.2  # well-being that a treat takes in the end
+DUE = 0.05  # share of what is still to be taken that falls due in a step
 EVENTS = 0.08  # well-being, standard deviation of what life brings in a step
 MIDDLE = np.array([0.35, 0.5, 0.5, 0.5])  # each cue at a well-being of 1/2: a face shows less than is felt
 NOISE = 0.1  # of cues, standard deviation
