@@ -4,7 +4,7 @@ PPO in Recommender is paid for clicks. An agent is more capable for a wider netw
 more clicks and lose more of what users want. A phase transition: of all that is lost as training doubles four times, one of the
 doublings loses more than half.
 
-Pan, Bhatia and Steinhardt 2022 (arXiv:2201.03544), sections 4.1 and 4.2. Sizes set 2026-11-24 on seeds 100 and 101, where a
+Pan, Bhatia and Steinhardt 2022 (arXiv:2201.03544). Sizes set 2026-11-24 on seeds 100 and 101, where a
 network of width 1 earned nearly as many clicks as any.
 """
 
