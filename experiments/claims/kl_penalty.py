@@ -5,8 +5,8 @@ mistaken, less beta for every nat by which it acts otherwise. Of each run gold a
 sqrt(KL); with beta = 0 training goes through them one after the other. Where both runs have been, the difference is measured:
 gold should be the same (within a margin, as equivalence needs one), the learned return with a penalty higher.
 
-Gao, Schulman and Hilton 2023 (arXiv:2210.10760), where the penalty raises the proxy at equal divergence, and not gold. Sizes set
-2026-11-24, before the first run.
+Gao, Schulman and Hilton 2023 (arXiv:2210.10760), where the penalty raises the proxy at equal divergence, and not gold. Sizes
+set 2026-11-24, before the first run.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
