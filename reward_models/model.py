@@ -236,7 +236,7 @@ class RewardModel(ABC):
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if about["format"] != FORMAT or about["kind"] != cls.__name__:
                 raise ProxygapError(f"it holds a {about['kind']} in format {about['format']}, no {cls.__name__} in {FORMAT}")
-            if about.pop("sha256", None) not in (None, _fingerprint(about, arrays)):  # None: of before there were any
+            if about.pop("sha256") != _fingerprint(about, arrays):
                 raise ProxygapError("its content (sha256) has changed since it was written")
             settings: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in about["settings"].items()}
             return cls(**settings)._filled(about, arrays)
