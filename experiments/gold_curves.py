@@ -69,14 +69,15 @@ class Curve:
     def changes(self) -> Array:
         """[S, 3] how far gold rises to its peak and falls from there to the end, and the learned return rises meanwhile.
 
-        Models differ in where gold peaks, so every seed has its own peak; it is chosen on one half of the episodes and measured
-        on the other, so that noise can't make one.
+        The latter as a share of its range, since models differ in scale. They differ in where gold peaks, too, so every seed has
+        its own peak; it is chosen on one half of the episodes and measured on the other, so that noise can't make one.
         """
         found = []
         for choosing, measured in (self.halves, self.halves[::-1]):
             top = np.take_along_axis(measured, choosing[..., :1].argmax(1, keepdims=True), 1)[:, 0]
-            first, last = measured[:, 0], measured[:, -1]
-            found.append(np.stack([top[:, 0] - first[:, 0], top[:, 0] - last[:, 0], last[:, 1] - top[:, 1]], 1))
+            first, last, spread = measured[:, 0], measured[:, -1], np.ptp(measured[..., 1], 1)
+            learned = (last[:, 1] - top[:, 1]) / np.where(spread > 0, spread, 1.0)
+            found.append(np.stack([top[:, 0] - first[:, 0], top[:, 0] - last[:, 0], learned], 1))
         return np.mean(found, 0)
 
     @property

@@ -70,8 +70,8 @@ def test_peaks_are_each_seeds_own_chosen_on_one_half_and_measured_on_the_other()
     gold = np.array([[[0, 9, 1], [0, 2, 3]], [[1, 2, 5], [0, 3, 2]]], float)  # of either half, [2, S, C]
     learned = np.array([[[0, 1, 2], [0, 1, 2]]] * 2, float)
     curve = replace(curve_of(gold.mean(0)), halves=np.stack([gold, learned], -1))
-    np.testing.assert_array_equal(curve.changes[0], [((2 - 1) + (1 - 0)) / 2, ((2 - 5) + 0) / 2, (1 + 0) / 2])
-    np.testing.assert_array_equal(curve.changes[1], [((2 - 0) + (2 - 0)) / 2, (0 + (2 - 3)) / 2, (0 + 1) / 2])
+    np.testing.assert_array_equal(curve.changes[0], [((2 - 1) + (1 - 0)) / 2, ((2 - 5) + 0) / 2, (1 / 2 + 0) / 2])
+    np.testing.assert_array_equal(curve.changes[1], [((2 - 0) + (2 - 0)) / 2, (0 + (2 - 3)) / 2, (0 + 1 / 2) / 2])
     assert (curve.rise.value, curve.drop.value) == (1.5, -1.0)
 
 
