@@ -69,7 +69,7 @@ class Curve:
     def changes(self) -> Array:
         """[S, 3] how far gold rises to its peak and falls from there to the end, and the learned return rises meanwhile.
 
-        The latter as a share of its range, since models differ in scale. They differ in where gold peaks, too, so every seed has
+        The latter as a share of its range, as models differ in scale. They differ in where gold peaks, too, so every seed has
         its own peak; it is chosen on one half of the episodes and measured on the other, so that noise can't make one.
         """
         found = []
