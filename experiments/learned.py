@@ -29,7 +29,7 @@ from ..agents.training import STREAMS, Progress, settings_of, train
 from ..envs.batch import Array
 from ..envs.core import Observed, ProxygapError
 from ..envs.registry import make
-from ..reward_models.feedback import Comparisons, Stretches, cut
+from ..reward_models.feedback import Comparisons, Stretches, cut, places
 from ..reward_models.preference import PreferenceReward
 from ..reward_models.teachers import Greedy, Ledger, Mistaken, Myopic, Rational, Teacher, Undecided, compared
 from .settings import stretch_length
@@ -273,7 +273,7 @@ class _Learning:
 
     def _places(self, played: Trajectories) -> int:
         """How many different stretches the episodes hold."""
-        return int(np.maximum(played.valid.sum(1) - self.length + 1, 0).sum())
+        return int(places(played, self.length).sum())
 
     def _described(self) -> dict[str, Any]:
         """All settings that `train` does not know of, ready for JSON."""

@@ -23,7 +23,7 @@ from ..agents.rollouts import Trajectories, collect, evaluate
 from ..envs.batch import Array
 from ..envs.core import ProxygapError
 from ..envs.tabular import LARGEST_DISCOUNT
-from ..reward_models.feedback import Comparisons, cut
+from ..reward_models.feedback import Comparisons, cut, places
 from ..reward_models.teachers import Biased, Mistaken, Myopic, Rational, Teacher, the_truth
 from .overoptimization import STREAMS, Overoptimization
 from .reward_measures import Distances, Learned, Sides, Truth, accuracy, distances_to, judged
@@ -264,8 +264,7 @@ class RewardQuality:
 
 def _pairs(played: Trajectories, length: int, rng: np.random.Generator) -> Sides | None:
     """Pairs of stretches of the play, up to PAIRS; None where there are none because episodes are shorter."""
-    places = int(np.maximum(played.valid.sum(1) - length + 1, 0).sum())
-    if places < 2:
+    if (most := int(places(played, length).sum())) < 2:
         return None
-    stretches = cut(played.segments(), played.true, played.terms, length, min(places, 2 * PAIRS), rng)
+    stretches = cut(played.segments(), played.true, played.terms, length, min(most, 2 * PAIRS), rng)
     return stretches.pairs(len(stretches) // 2, rng)

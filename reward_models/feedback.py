@@ -47,6 +47,11 @@ class Stretches(Batch):
         return self[first], self[second]
 
 
+def places(segments: Segments, length: int) -> Array:
+    """In how many places of each whole episode a stretch of `length` steps may begin, [N]."""
+    return np.maximum(segments.valid.sum(1) - length + 1, 0)
+
+
 def cut(segments: Segments, true: Array, terms: Array, length: int, number: int, rng: np.random.Generator) -> Stretches:
     """`number` different stretches of exactly `length` steps, every one that the episodes hold being equally likely.
 
@@ -54,15 +59,14 @@ def cut(segments: Segments, true: Array, terms: Array, length: int, number: int,
     give. Raises ProxygapError where all are shorter, where there are fewer than `number`, and for values that are not finite.
     """
     _check_steps(segments, true, terms)
-    steps = segments.valid.sum(1)
-    places = np.maximum(steps - length + 1, 0)  # [N] where in an episode a stretch may begin
-    if length < 1 or not places.any():
+    steps, begins = segments.valid.sum(1), places(segments, length)
+    if length < 1 or not begins.any():
         raise ProxygapError(f"stretches of {length} steps: the longest of {len(steps)} episodes has {steps.max(initial=0)}")
-    if not 1 <= number <= places.sum():
-        raise ProxygapError(f"{number} stretches of {length} steps: these episodes hold {places.sum()} different ones")
-    chosen, before = rng.choice(places.sum(), number, replace=False), places.cumsum()
+    if not 1 <= number <= begins.sum():
+        raise ProxygapError(f"{number} stretches of {length} steps: these episodes hold {begins.sum()} different ones")
+    chosen, before = rng.choice(begins.sum(), number, replace=False), begins.cumsum()
     row = np.searchsorted(before, chosen, side="right")
-    start = chosen - (before - places)[row]
+    start = chosen - (before - begins)[row]
     window = row[:, None], start[:, None] + np.arange(length)
     origin = {"episode": segments.episode[row], "start": segments.start[row] + start}
     steps = _segments(segments.arrays()).arrays()
@@ -173,7 +177,7 @@ class Feedback:
         if old.get("frozen") == "yes" and old.get("sha256") != about["sha256"]:
             raise ProxygapError(f"{path} is frozen and holds something else: choose another name")
         about |= {"format": FORMAT, "frozen": "yes" if frozen or old.get("frozen") == "yes" else "no"}
-        _write(path, to_bytes({name: np.ascontiguousarray(array) for name, array in self.arrays().items()}, about))
+        write(path, to_bytes({name: np.ascontiguousarray(array) for name, array in self.arrays().items()}, about), "feedback")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], sha256: str | None = None) -> Self:
@@ -207,7 +211,7 @@ def _header(path: Path) -> dict[str, str]:
         raise ProxygapError(f"{path} holds no feedback, or is damaged ({error}): delete it, or choose another name") from error
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes, what: str) -> None:
     """Writes beside and renames, so that `path` holds its old content or all of the new. Raises ProxygapError."""
     try:
         with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
@@ -217,7 +221,7 @@ def _write(path: Path, data: bytes) -> None:
                 os.fsync(file.fileno())
             beside.replace(path)
     except OSError as error:
-        raise ProxygapError(f"can't write feedback to {path} ({error}): give a path that can be written") from error
+        raise ProxygapError(f"can't write {what} to {path} ({error}): give a path that can be written") from error
 
 
 @dataclass

@@ -7,7 +7,6 @@ never looks at hidden states. It is stored as one safetensors file whose header 
 import hashlib
 import json
 import os
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -25,6 +24,7 @@ from ..envs.batch import Array
 from ..envs.core import Observed, ProxygapError, Segments, Transition
 from .aggregation import aggregation
 from .bottleneck import Bottleneck
+from .feedback import write
 from .inputs import Inputs
 from .networks import Ensemble, Examples, Network, Training, averaged, bootstrapped, repeated
 
@@ -225,7 +225,7 @@ class RewardModel(ABC):
         arrays |= {"slope": self.slope_, "intercept": self.intercept_, "held": torch.from_numpy(self.held_)}
         about["shapes"] = self.inputs_.shapes
         stored = {name: tensor.detach().contiguous() for name, tensor in arrays.items()}
-        _write(Path(path), to_bytes(stored, {KEY: json.dumps(about | {"sha256": _fingerprint(about, stored)})}))
+        write(Path(path), to_bytes(stored, {KEY: json.dumps(about | {"sha256": _fingerprint(about, stored)})}), "a model")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -279,13 +279,3 @@ def _below(prefix: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _fingerprint(about: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(json.dumps(about).encode() + to_bytes(dict(arrays))).hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes beside and renames, so that `path` holds its old content or all of the new. Raises ProxygapError."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-            (beside := Path(folder) / path.name).write_bytes(data)
-            beside.replace(path)
-    except OSError as error:
-        raise ProxygapError(f"can't write a model to {path} ({error}): give a path that can be written") from error
