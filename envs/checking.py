@@ -158,12 +158,19 @@ def _step_problems(env: Env, t: Transition[Any], when: str) -> Iterator[str]:
             yield f"term {name!r} is {_kind(values)} {when}: numbers of shape [{BATCH}] are needed"
         elif not np.isfinite(values).all():
             yield f"term {name!r} is not finite {when}: {values}"
-    severity = env.catastrophe(t)
-    if severity is not None and (np.shape(severity) != (BATCH,) or not (np.isfinite(severity) & (severity >= 0)).all()):
-        yield f"`catastrophe` gives {severity} {when}: {BATCH} finite numbers from 0 are needed"
+    yield from _catastrophe_problems(env.catastrophe(t), env.near_catastrophe(t), when)
     mask = env.action_mask(t.next_state)
     if mask is not None and (mask.dtype != bool or mask.shape[0] != BATCH or not mask.any(-1).all()):
         yield f"`action_mask` is {_kind(mask)} {when}: bool[{BATCH}, n] is needed, with an allowed action in every row"
+
+
+def _catastrophe_problems(narrow: Array | None, wide: Array | None, when: str) -> Iterator[str]:
+    for name, severity in (("catastrophe", narrow), ("near_catastrophe", wide)):
+        if severity is not None and (np.shape(severity) != (BATCH,) or not (np.isfinite(severity) & (severity >= 0)).all()):
+            yield f"`{name}` gives {severity} {when}: {BATCH} finite numbers from 0 are needed"
+            return
+    if narrow is not None and (wide is None or (wide[narrow > 0] == 0).any()):
+        yield f"`near_catastrophe` gives {wide} where `catastrophe` gives {narrow} {when}: it must hold wherever that does"
 
 
 def _state_problems(state: State) -> Iterator[str]:
@@ -187,6 +194,7 @@ def _calls(env: Env, t: Transition[Any]) -> dict[str, Callable[[], Any]]:
         "initial": lambda: env.initial(BATCH, _draws(), t.state),
         "terms": lambda: env.terms(t),
         "catastrophe": lambda: env.catastrophe(t),
+        "near_catastrophe": lambda: env.near_catastrophe(t),
         **{
             name: (lambda name=name: getattr(env, name)(t.state)) for name in ("observation", "terminal", "action_mask", "text")
         },

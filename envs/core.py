@@ -140,6 +140,13 @@ class ProxyEnv(ABC, Generic[S]):
         """How bad a catastrophe each step is, `[B]` in true reward, 0 where it is none; None where there is no such notion."""
         return None
 
+    def near_catastrophe(self, t: Transition[S]) -> Array | None:
+        """How near each step is to a catastrophe, `[B]`, 0 where it is not: above 0 wherever `catastrophe` is, and beyond.
+
+        The wider circle, which is labelled for training so that a filter keeps its distance; it is held to `catastrophe`.
+        """
+        return self.catastrophe(t)
+
     def policies(self) -> Mapping[str, Script]:
         """Scripted policies by name, functions of the state; the first is the reference policy."""
         return {}

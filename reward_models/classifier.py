@@ -7,6 +7,7 @@ for catastrophes that pass. The threshold is chosen for how much harmless behavi
 (Ziegler et al. 2022, "Adversarial training for high-stakes reliability", arXiv:2205.01663).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -20,11 +21,12 @@ from torch.nn.functional import softplus
 from ..envs.batch import Array
 from ..envs.core import ProxygapError, Segments
 from .feedback import Catastrophes
+from .filters import Filter
 from .model import RewardModel
 
 
 @dataclass
-class CatastropheClassifier(RewardModel):
+class CatastropheClassifier(Filter, RewardModel):
     """Logistic: refuses what is more suspicious than a threshold, which lets the share `acceptance` of harmless stretches pass.
 
     The threshold is chosen on the harmless stretches held out; with few of them their share is only roughly that of others.
@@ -65,16 +67,8 @@ class CatastropheClassifier(RewardModel):
         """The log odds that a stretch holds a catastrophe, [N]; minus infinity for one without any step."""
         return np.asarray(logsumexp(np.where(segments.valid, -self.predict(segments), -np.inf), axis=1))
 
-    def accepts(self, segments: Segments) -> Array:
-        """[N] bool, which stretches are let through."""
-        return self.suspicion(segments) <= self.threshold_
-
-    def choose_threshold(self, harmless: Segments) -> Self:
-        """Sets the lowest threshold that lets the share `acceptance` of these stretches pass, and returns the model."""
-        if not len(harmless):
-            raise ProxygapError("no harmless stretches to choose a threshold by: give at least one")
-        self.threshold_ = float(np.quantile(self.suspicion(harmless), self.acceptance, method="higher"))
-        return self
+    def suspicion_tensors(self, tensors: Mapping[str, Tensor], valid: Tensor) -> Tensor:
+        return torch.where(valid > 0, -self.score_tensors(tensors), -torch.inf).logsumexp(-1)
 
     def score(self, catastrophes: Catastrophes) -> float:
         """How often a catastrophe is more suspicious than a harmless stretch: the area under the ROC curve, at no threshold.
