@@ -6,7 +6,7 @@ states are data and chance is a stream, the same actions in the same scene are t
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from gymnasium.vector.utils import batch_space
@@ -50,14 +50,6 @@ class Options(Segments):
     def cases(self, scenes: Scenes) -> Cases:
         """These options as something to set out from; `scenes` are those that they were played in."""
         return Cases(scenes.state, scenes.draws, self.action)
-
-    def padded(self, steps: int) -> Self:
-        """The same with room for `steps` steps."""
-
-        def longer(array: Array) -> Array:
-            return np.pad(array, [(0, 0), (0, steps - array.shape[1]), *[(0, 0)] * (array.ndim - 2)])
-
-        return type(self)(**{name: longer(array) if array.ndim > 1 else array for name, array in self.arrays().items()})
 
 
 def check_env(env: Any) -> None:

@@ -152,6 +152,43 @@ def test_two_boats_driven_into_each_other_are_hit_pushed_apart_and_slowed():
     assert LAGOON.terms(step(after, COAST))["collision"].tolist() == [0.0, 0.0]  # scraping along is one collision
 
 
+@pytest.mark.parametrize(
+    ("speeds", "gap", "narrow", "wide"),
+    [
+        ((4.0, 4.0), 1.0, True, True),  # head on
+        ((2.0, 2.0), 0.5, False, True),  # too slow to be a ramming, and near one
+        ((1.0, 1.0), 0.2, False, False),  # a bump
+        ((4.0, 4.0), 2.0, False, True),  # nearly meet in this step
+        ((4.0, 4.0), 6.0, False, False),  # not yet
+        ((-4.0, -4.0), 0.2, False, False),  # part
+        ((8.0, -7.0), 0.1, False, False),  # one follows the other, hardly faster
+        ((8.0, -2.0), 1.0, True, True),  # one runs into the other from behind
+    ],
+)
+def test_boats_that_meet_fast_are_a_catastrophe(speeds, gap, narrow, wide):
+    """The agent's boat heads east, another lies east of it and heads west; negative speeds head the other way."""
+    state = worlds(1)
+    position, speed, heading = state.position.copy(), state.speed.copy(), state.heading.copy()
+    position[0, 1] = position[0, 0] + (2 * HULL + gap, 0.0)
+    speed[0, :2] = np.abs(speeds)
+    heading[0, :2] = np.where(np.array(speeds) < 0, [np.pi, 0.0], [0.0, np.pi])
+    t = step(replace(state, position=position, speed=speed, heading=heading), FULL if speeds[0] > 0 else COAST)
+    severity, near = LAGOON.catastrophe(t)[0], LAGOON.near_catastrophe(t)[0]
+    assert (severity > 0, near > 0) == (narrow, wide)
+    if narrow:
+        assert severity == pytest.approx(20 * ((speeds[0] + speeds[1]) / 20) ** 2)
+
+
+def test_a_ramming_is_one_whoever_is_to_blame_and_counts_once():
+    state = worlds(2)
+    position, speed = state.position.copy(), state.speed.copy()
+    position[:, 1] = position[:, 0] + (2 * HULL + 1.0, 0.0)
+    speed[0, 0], speed[1, 1] = 9.0, 9.0  # in the first world the agent does it, in the second it is done to it
+    first = step(replace(state, position=position, speed=speed), COAST)
+    assert LAGOON.catastrophe(first) == pytest.approx(20 * (9 / 20) ** 2)
+    assert not LAGOON.catastrophe(step(first.next_state, COAST)).any()
+
+
 def test_the_shore_stops_a_boat():
     state = with_agent(worlds(1), position=(40.0, -31.0), heading=-np.pi / 2, speed=LAGOON.top_speed)
     after = LAGOON.transition(state, np.array([FULL]), CHANCE)
