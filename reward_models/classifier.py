@@ -67,8 +67,11 @@ class CatastropheClassifier(Filter, RewardModel):
         """The log odds that a stretch holds a catastrophe, [N]; minus infinity for one without any step."""
         return np.asarray(logsumexp(np.where(segments.valid, -self.predict(segments), -np.inf), axis=1))
 
-    def suspicion_tensors(self, tensors: Mapping[str, Tensor], valid: Tensor) -> Tensor:
-        return torch.where(valid > 0, -self.score_tensors(tensors), -torch.inf).logsumexp(-1)
+    def suspicion_tensors(self, tensors: Mapping[str, Tensor], valid: Tensor, shift: Tensor | None = None) -> Tensor:
+        return torch.where(valid > 0, -self.score_tensors(tensors, shift), -torch.inf).logsumexp(-1)
+
+    def latent_shape(self, rows: int, steps: int) -> tuple[int, int, int, int]:
+        return RewardModel.latent_shape(self, rows, steps)
 
     def score(self, catastrophes: Catastrophes) -> float:
         """How often a catastrophe is more suspicious than a harmless stretch: the area under the ROC curve, at no threshold.

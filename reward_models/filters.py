@@ -31,8 +31,12 @@ class Filter(ABC):
         """How suspicious each stretch is, [N]."""
 
     @abstractmethod
-    def suspicion_tensors(self, tensors: Mapping[str, Tensor], valid: Tensor) -> Tensor:
-        """The same, [N], of steps [N, T] given as `RewardModel.score_tensors` takes them: gradients flow back."""
+    def suspicion_tensors(self, tensors: Mapping[str, Tensor], valid: Tensor, shift: Tensor | None = None) -> Tensor:
+        """The same, [N], of steps [N, T] and a `shift` given as `RewardModel.score_tensors` takes them: gradients flow back."""
+
+    def latent_shape(self, rows: int, steps: int) -> tuple[int, int, int, int]:
+        """The shape [K, N, T, hidden] of a `shift` for N stretches of T steps. Raises ProxygapError where there is none."""
+        raise ProxygapError(f"a {type(self).__name__} has no hidden layer to reach into")
 
     def accepts(self, segments: Segments) -> Array:
         """[N] bool, which stretches are let through."""
@@ -64,5 +68,8 @@ class ReturnFilter(Filter):
     def suspicion(self, segments: Segments) -> Array:
         return -self.model.returns(segments)
 
-    def suspicion_tensors(self, tensors: Mapping[str, Tensor], valid: Tensor) -> Tensor:
-        return -(self.model.score_tensors(tensors) * valid).sum(-1)
+    def suspicion_tensors(self, tensors: Mapping[str, Tensor], valid: Tensor, shift: Tensor | None = None) -> Tensor:
+        return -(self.model.score_tensors(tensors, shift) * valid).sum(-1)
+
+    def latent_shape(self, rows: int, steps: int) -> tuple[int, int, int, int]:
+        return self.model.latent_shape(rows, steps)

@@ -179,15 +179,37 @@ class RewardModel(ABC):
         """The summed reward of the valid steps of each stretch, [N]: an `EpisodeReward`."""
         return np.where(segments.valid, self.predict(segments), 0.0).sum(1)
 
-    def score_tensors(self, tensors: Mapping[str, Tensor]) -> Tensor:
+    def score_tensors(self, tensors: Mapping[str, Tensor], shift: Tensor | None = None) -> Tensor:
         """The reward of steps [...] given as tensors of the fields in `inputs`, through which gradients flow: for attacks.
 
         A discrete action may be given by floating-point weights of the actions that were seen (`inputs_.levels`), [..., n].
+        `shift` [K, ..., hidden[0]] (`latent_shape`) is added to each member's first hidden layer, after its ReLU: what an
+        attack may do to the model's own account of a step. Raises ProxygapError where there is no such layer.
         """
         self._check_fitted()
         x = self.inputs_(tensors)
-        raw = self.network_(x.flatten(0, -2)).double()
-        return self._aggregated((raw * self.slope_ + self.intercept_).view(self.ensemble, *x.shape[:-1]))
+        rows = x.flatten(0, -2)
+        raw = self.network_(rows) if shift is None else self._layered().outputs(rows, shift.flatten(1, -2)).squeeze(-1)
+        return self._aggregated((raw.double() * self.slope_ + self.intercept_).view(self.ensemble, *x.shape[:-1]))
+
+    def latent_shape(self, rows: int, steps: int) -> tuple[int, int, int, int]:
+        """The shape [K, N, T, hidden[0]] of a `shift` for N stretches of T steps. Raises ProxygapError where there is none."""
+        return self.ensemble, rows, steps, self._layered().sizes[1]
+
+    @torch.no_grad()
+    def activations(self, observed: Observed) -> Array:
+        """What each member's first hidden layer says of each step, after its ReLU: [K, ..., hidden[0]]."""
+        network = self._layered()
+        x = self.inputs_(self.inputs_.tensors(observed))
+        found = torch.cat([network.activations(rows) for rows in x.flatten(0, -2).split(ROWS)], 1)
+        return found.view(self.ensemble, *x.shape[:-1], -1).numpy()
+
+    def _layered(self) -> Ensemble:
+        """The network, if its hidden layers can be reached into."""
+        self._check_fitted()
+        if not isinstance(self.network_, Ensemble):
+            raise ProxygapError("a model with a bottleneck has no hidden layer to reach into: set latent to 0, and fit again")
+        return self.network_
 
     def _aggregated(self, members: Tensor) -> Tensor:
         return aggregation(self.aggregate)(members, self.penalty)

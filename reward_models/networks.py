@@ -90,15 +90,11 @@ class Ensemble:
         """The same while learning, and what that costs beside: nothing."""
         return self(x), None
 
-    def outputs(self, x: Tensor) -> Tensor:
-        """All outputs of each member, [K, M, outputs]."""
-        (weight, bias), *others = self.layers()
-        if x.dim() == 2:
-            first = torch.addmm(bias.flatten(), x, weight.transpose(0, 1).flatten(1))
-            first = (first.relu_() if others else first).view(len(x), *weight.shape[::2]).unbind(1)
-        else:
-            first = torch.baddbmm(bias, x, weight)
-            first = (first.relu_() if others else first).unbind(0)
+    def outputs(self, x: Tensor, shift: Tensor | None = None) -> Tensor:
+        """All outputs of each member, [K, M, outputs]; `shift` [K, M, hidden] is added to what its first hidden layer says."""
+        first, others = self._first(x)
+        if shift is not None:
+            first = [rows + moved for rows, moved in zip(first, shift.unbind(0), strict=True)]
         layers = [(weight.unbind(0), bias.flatten(1).unbind(0)) for weight, bias in others]
         found = []
         for k, rows in enumerate(first):
@@ -106,6 +102,21 @@ class Ensemble:
                 rows = torch.addmm(bias[k], rows if i == 0 else rows.relu_(), weight[k])
             found.append(rows)
         return torch.stack(found)
+
+    def activations(self, x: Tensor) -> Tensor:
+        """What the first hidden layer of each member says, [K, M, hidden]."""
+        return torch.stack(self._first(x)[0])
+
+    def _first(self, x: Tensor) -> tuple[list[Tensor], list[tuple[Tensor, Tensor]]]:
+        """The first layer's outputs of each member [M, hidden], rectified if others follow, and those others."""
+        (weight, bias), *others = self.layers()
+        if x.dim() == 2:
+            first = torch.addmm(bias.flatten(), x, weight.transpose(0, 1).flatten(1))
+            first = (first.relu_() if others else first).view(len(x), *weight.shape[::2]).unbind(1)
+        else:
+            first = torch.baddbmm(bias, x, weight)
+            first = (first.relu_() if others else first).unbind(0)
+        return list(first), others
 
     def parameters(self) -> list[Tensor]:
         """All that is learned, the members along the first axis."""
