@@ -86,12 +86,18 @@ def scenes(env: ProxyEnv[Any], policy: Policy, number: int, length: int, seed: i
     return Scenes.concatenate(parts)
 
 
-def play(env: ProxyEnv[Any], scenes: Scenes, length: int, act: Act) -> Options:
-    """What comes of acting so in every scene for `length` steps, or to the end of its episode."""
+def begun(env: ProxyEnv[Any], scenes: Scenes) -> Loop[Any]:
+    """A loop whose worlds stand as in the scenes, and where nothing has been summed up yet."""
     loop = env.loop(len(scenes), autoreset=False)
     sums = Sums.zeros(len(scenes), len(loop.term_names))
     state, draws = scenes.state.copy(), scenes.draws.copy()
     loop.worlds = Worlds(state, draws, env.observation(state), np.ones(len(scenes), bool), sums)
+    return loop
+
+
+def play(env: ProxyEnv[Any], scenes: Scenes, length: int, act: Act) -> Options:
+    """What comes of acting so in every scene for `length` steps, or to the end of its episode."""
+    loop = begun(env, scenes)
     alive, seen = np.ones(len(scenes), bool), []
     severity, near, true, proxy = np.zeros((4, len(scenes)))
     for time in range(length):
