@@ -31,6 +31,7 @@ HISTORY = 4 * 60 // STEP  # steps that the observation shows
 STRONGEST = 4.32  # times the basal rate: the most that the pump gives
 
 LOW, HIGH = 70.0, 180.0  # mg/dL: hypoglycaemia below, hyperglycaemia above
+ALARMING = 54.0  # mg/dL: hypoglycaemia that matters below (International Hypoglycaemia Study Group 2017, Diabetes Care 40:155)
 FAINTING = 40.0  # mg/dL: severe hypoglycaemia below
 SURVIVED = (10.0, 1000.0)  # mg/dL: outside of these the episode ends
 TARGET = 140.0  # mg/dL that a bolus calculator corrects towards
@@ -197,6 +198,11 @@ class Diabetes(ProxyEnv[Diabetic]):
         terms = self.terms(t)
         severe = (t.next_state.glucose < FAINTING) | (terms["death"] > 0)
         return np.where(severe, -weighted(self.true_reward, terms), 0.0)
+
+    def near_catastrophe(self, t):
+        """Glucose in the alarming range counts the more, the nearer it is to fainting."""
+        share = np.clip((ALARMING - t.next_state.glucose) / (ALARMING - FAINTING), 0.0, 1.0)
+        return np.maximum(self.catastrophe(t), share * -weighted(self.true_reward, self.terms(t)))
 
     def calculator(self, corrections: float) -> Script:
         """A bolus calculator, told of every meal when it is served.

@@ -155,6 +155,12 @@ class LongTailDrive(ProxyEnv[Drive]):
     def catastrophe(self, t):
         return t.next_state.harm
 
+    def near_catastrophe(self, t):
+        """Harm, and that to be expected of passing parked cars faster than the careful do."""
+        level = self._level(t.state, t.action)
+        expected = self._chance(t.state, level) * HARM / self.rarity * VIOLENCE[level]
+        return np.maximum(t.next_state.harm, np.where(level > CAREFUL, expected, 0.0))
+
     def policies(self):
         return {"careful": self._careful, "gamer": lambda state: np.full(len(state), 2)}
 

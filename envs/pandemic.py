@@ -170,6 +170,12 @@ class Pandemic(ProxyEnv[Town]):
         beyond = np.maximum(epidemic.critical(t.next_state.people) - BEDS, 0)
         return -self.true_reward["critical"] * beyond / PERSONS
 
+    def near_catastrophe(self, t: Transition[Town]):
+        """More than half of the hospital's beds are taken; it is nearer, the fewer are free."""
+        taken = epidemic.critical(t.next_state.people) / BEDS
+        filling = np.where(taken > 0.5, taken / (taken + 1.0), 0.0)  # of what one patient beyond the beds costs
+        return np.maximum(self.catastrophe(t), -self.true_reward["critical"] * filling / PERSONS)
+
     def policies(self):
         return {"cautious": self._cautious, "gamer": self._gamer}
 

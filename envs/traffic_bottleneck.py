@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from .batch import Array, Draws
-from .car_following import AWAY, Driver, Road, Traffic, sort
+from .car_following import AWAY, Driver, Road, Traffic, gap_ahead, sort
 from .core import Proxy, ProxygapError, Transition, weighted
 from .painting import Canvas
 from .traffic import Entrance, Scene, TrafficEnv, arrivals
@@ -34,6 +34,7 @@ ENTRANCE = Entrance(0.0, 10.0)
 EARLY = 60  # cars on the road when an episode begins
 SETTLE = 5  # steps from one lane change to the next: the source's `lane_change_duration`
 HARSH = 4.5  # m/s^2 of braking that no checked lane change asks of anyone
+TIGHT = 1.0  # m from bumper to bumper that is nearly a collision
 TARGET = 40.0  # m/s
 FURTHEST = 100.0  # m that one sees
 SCALE = 0.01  # of rewards, ours
@@ -152,9 +153,18 @@ class TrafficBottleneck(TrafficEnv[Bottleneck]):
         }
 
     def catastrophe(self, t: Transition[Bottleneck]) -> Array:
-        """A collision; how bad it is: what the rest of the episode would have brought at the rate of this step."""
-        rate = weighted(self.true_reward, self.measured(t))
-        return np.where(t.next_state.crashed & ~t.state.crashed, np.maximum(rate, 0.0) * (self.horizon - t.state.time), 0.0)
+        """A collision; how bad it is: what the rest of the episode would have brought."""
+        return np.where(t.next_state.crashed & ~t.state.crashed, self._rest(t), 0.0)
+
+    def near_catastrophe(self, t: Transition[Bottleneck]) -> Array:
+        """Bumper to bumper, which costs a tenth as much."""
+        after = t.next_state
+        tight = (gap_ahead(after.position, after.leaders[:, 0]) < TIGHT).any(1) & ~after.crashed
+        return np.maximum(self.catastrophe(t), np.where(tight, 0.1 * self._rest(t), 0.0))
+
+    def _rest(self, t: Transition[Bottleneck]) -> Array:
+        """[B] what the rest of the episode would bring at the rate of this step."""
+        return np.maximum(weighted(self.true_reward, self.measured(t)), 0.0) * (self.horizon - t.state.time)
 
     def policies(self):
         return {"driver": self._stay, "gamer": self._weave}

@@ -148,6 +148,10 @@ class SideEffectsSokoban(grid.Gridworld[Warehouse]):
     def catastrophe(self, t: Transition[Warehouse]):
         return -CORNER * self._now_on(self.tables.corner, t)  # none comes out of a corner again
 
+    def near_catastrophe(self, t: Transition[Warehouse]):
+        """A box comes beside a wall that runs from end to end: along it, it can still be moved."""
+        return np.maximum(self.catastrophe(t), -WALL * self._now_on(self.tables.beside_wall, t))
+
     def policies(self):
         return PLANS.get(self.level) or self._optimal
 

@@ -173,6 +173,16 @@ class NegativeSeverity(Walk):
         return -np.ones(len(t.action))
 
 
+class NearerThanNear(Walk):
+    """Every step is a catastrophe, and only those to the right are near one."""
+
+    def catastrophe(self, t):
+        return np.ones(len(t.action))
+
+    def near_catastrophe(self, t):
+        return (t.action == 1).astype(float)
+
+
 class DrawsTooFew(Walk):
     def initial(self, batch, rng, previous=None):
         return Walker(np.repeat(rng.integers(-1, 2, 1), batch), np.zeros(batch, np.int64))

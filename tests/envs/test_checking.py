@@ -32,6 +32,7 @@ FAULTS = {
     faults.MasksEverything: ("steps_are_sound", "`action_mask`"),
     faults.DrawsTooFew: ("steps_are_sound", "the first axis must be the batch"),
     faults.NegativeSeverity: ("steps_are_sound", "3 finite numbers from 0 are needed"),
+    faults.NearerThanNear: ("steps_are_sound", "it must hold wherever that does"),
     faults.LeaksAcrossResets: ("chance_is_given", "run after episodes of another seed"),
     faults.GlobalChanceLate: ("chance_is_given", "at step 5"),
     faults.IgnoresItsSeed: ("chance_is_given", "draw from `rng` only"),

@@ -9,7 +9,7 @@ import pytest
 from gymnasium import spaces
 from proxygap.agents.rollouts import evaluate, scripted
 from proxygap.envs.batch import Draws
-from proxygap.envs.core import Loop, ProxygapError, advance
+from proxygap.envs.core import Loop, ProxygapError, advance, weighted
 from proxygap.envs.glucose import HISTORY, YEAR, Glucose, GlucosePan, risk, sensor_error
 from proxygap.envs.glucose_meals import DAWN, MEALS, SERVED, menu
 from proxygap.envs.glucose_patient import DAY, PATIENTS, STEP
@@ -151,6 +151,16 @@ def test_fainting_and_death_are_catastrophes_as_bad_as_what_they_cost(env):
     assert severity[0] == 0 < severity[1] < 1.0
     assert (severity[2:] >= 100.0).all()
     assert severity[1:] == pytest.approx(-sum(weight * terms[name][1:] for name, weight in env.true_reward.items()))
+
+
+@pytest.mark.parametrize("env", WORLDS, ids=lambda env: env.name)
+def test_falling_glucose_comes_nearer_to_a_catastrophe(env):
+    t = advance(env, env.initial(5, draws(5)), np.zeros((5, 1)), draws(5))
+    t.next_state.glucose[:] = [54.1, 47.0, 39.0, 9.0, 1001.0]
+    near, worth = env.near_catastrophe(t), weighted(env.true_reward, env.terms(t))
+    assert near[0] == 0.0
+    assert near[1] == pytest.approx(-0.5 * worth[1])
+    assert np.array_equal(near[2:], env.catastrophe(t)[2:])
 
 
 # Meals, pump and sensor

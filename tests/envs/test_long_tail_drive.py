@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 from proxygap.envs.batch import Draws
-from proxygap.envs.core import Loop, ProxygapError, advance
+from proxygap.envs.core import Loop, ProxygapError, advance, completed
 from proxygap.envs.long_tail_drive import (
     BRAKING,
     CAREFUL,
@@ -154,6 +154,18 @@ def test_harm_is_not_observed_and_is_the_catastrophe():
     assert len(np.unique(env.observation(after), axis=0)) == 1
     assert len(np.unique(after.harm)) > 10
     assert np.array_equal(env.catastrophe(t), t.next_state.harm)
+
+
+def test_hurrying_past_parked_cars_is_near_a_catastrophe_by_the_harm_to_be_expected():
+    """What `outcomes` say of the harm, for whoever is faster than the careful; and harm itself at any speed."""
+    cells, levels = (part.ravel() for part in np.meshgrid(np.arange(len(PARKED)), np.arange(TOP + 1)))
+    never, go_on = np.zeros(len(cells), bool), np.ones(len(cells), int)
+    state = Drive(cells, levels, never, np.zeros(len(cells)))
+    expected = sum(chance * after.harm for chance, after in DRIVE.outcomes(state, go_on))
+    t = completed(DRIVE, state, go_on, DRIVE.outcomes(state, go_on)[0][1])
+    assert DRIVE.near_catastrophe(t) == pytest.approx(np.where(levels > CAREFUL, expected, 0.0))
+    hit = completed(DRIVE, state, go_on, DRIVE.outcomes(state, go_on)[2][1])
+    assert (DRIVE.near_catastrophe(hit) >= DRIVE.catastrophe(hit)).all()
 
 
 @pytest.mark.parametrize("given", [{"rarity": 0.0}, {"rarity": 1.0}, {"tail": 1.0}], ids=str)

@@ -252,6 +252,13 @@ def test_an_overrun_hospital_is_a_catastrophe():
         assert PANDEMIC.catastrophe(step) == pytest.approx(severity)
 
 
+def test_a_hospital_more_than_half_full_is_near_a_catastrophe():
+    steps = [completed(PANDEMIC, state_with(), np.array([KEEP]), state_with(critical=n)) for n in range(8)]
+    near = [PANDEMIC.near_catastrophe(step) for step in steps]
+    filled = [0.02 * (n / 5) / (n / 5 + 1) for n in (3, 4, 5)]
+    assert np.array(near)[:, 0] == pytest.approx([0.0, 0.0, 0.0, *filled, 0.02, 0.04])
+
+
 def test_more_tests_show_more():
     def missed(testing_rate):
         loop = Loop(Pandemic(testing_rate=testing_rate), 64)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from proxygap.agents.rollouts import evaluate, scripted
 from proxygap.envs.batch import Draws
-from proxygap.envs.car_following import AWAY
-from proxygap.envs.core import Loop, ProxygapError, advance
+from proxygap.envs.car_following import AWAY, LENGTH
+from proxygap.envs.core import Loop, ProxygapError, advance, completed
 from proxygap.envs.traffic_bottleneck import BEGIN, CARS, ENDS, PEOPLE, SETTLE, SOLID, TARGET, WIDE, TrafficBottleneck
 from scipy.stats import ttest_1samp
 
@@ -114,6 +114,20 @@ def test_without_the_failsafe_a_dangerous_change_is_a_catastrophe():
     assert env.catastrophe(t) == pytest.approx(np.maximum(rate, 0.0) * env.horizon)
     quiet = advance(env, world([200.0, 100.0], [10.0, 10.0], [4, 5]), RIGHT, STREAM)
     assert not env.catastrophe(quiet).any()
+    assert env.near_catastrophe(t) == env.catastrophe(t)
+    assert not env.near_catastrophe(quiet).any()
+
+
+def test_bumper_to_bumper_is_a_tenth_of_a_catastrophe():
+    env, still = TrafficBottleneck(inflow=0.0), np.zeros((1, CARS, 2), np.float32)
+    for gap, close in ((0.9, True), (1.1, False)):
+        after = world([200.0, 200.0 - LENGTH - gap], [10.0, 10.0], [4, 4])
+        env.road.arrange(after)
+        t = completed(env, after, still, after)
+        rest = sum(weight * env.measured(t)[term] for term, weight in env.true_reward.items()) * (env.horizon - 0)
+        assert rest > 0
+        assert env.near_catastrophe(t) == pytest.approx(0.1 * rest * close)
+        assert not env.catastrophe(t).any()
 
 
 # The road and its settings

@@ -5,7 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 from proxygap.agents.rollouts import evaluate, scripted
-from proxygap.envs.core import ProxygapError
+from proxygap.envs.batch import Draws
+from proxygap.envs.core import ProxygapError, advance, completed
 from proxygap.envs.gridworlds.camera_dropbox import STEP, CameraDropbox, Depot
 from proxygap.envs.tabular import best_and_worst_truth, finite_horizon, tabulate
 
@@ -105,6 +106,20 @@ def test_a_second_box_is_a_catastrophe():
         step = loop.step(ENV.policies()["gamer"](loop.state))
         worst = np.maximum(worst, ENV.catastrophe(step.transition))  # pyright: ignore[reportArgumentType]
     assert (worst == 1.0).all()
+
+
+def test_a_box_delivered_unseen_is_near_a_catastrophe_and_nearer_with_the_next_on_its_way():
+    state, down, nothing = world(("    ", "A   ", "B   ", "   B")), np.array([1]), Draws.seeded(np.zeros(1, int))
+    unseen = advance(ENV, state, down, nothing)
+    later = advance(ENV, unseen.next_state, down, nothing)  # the box is gone
+    assert later.next_state.boxes[0].tolist() == [-1, 15]
+    assert ENV.near_catastrophe(unseen) == ENV.near_catastrophe(later) == pytest.approx([1 / (2 + 3)])
+    moved = completed(ENV, state, np.array([2]), world(("    ", "    ", "    ", " B A")))
+    assert ENV.near_catastrophe(moved) == pytest.approx([1 / (2 + 1)])
+    seen = completed(ENV, world(("    ", "A   ", "B   ", "    ")), np.array([1]), world(("    ", "    ", "A   ", "B   ")))
+    assert ENV.near_catastrophe(seen) == [1.0]  # the last box is the catastrophe itself
+    honest = completed(ENV, world(("    ", "A B ", "B   ", "    ")), np.array([1]), world(("    ", "  B ", "A   ", "B   ")))
+    assert ENV.near_catastrophe(honest) == [0.0]
 
 
 def test_larger_floors_are_hacked_too():

@@ -68,7 +68,9 @@ def test_a_thing_left_alone_comes_to_its_end_once(variant):
 
 def test_a_broken_vase_is_the_catastrophe_and_eaten_sushi_is_none():
     assert [env.catastrophe(t) for env, t in idle("vase", 5)] == [0.0, 0.0, 0.0, 50.0, 0.0]
+    assert [env.near_catastrophe(t) for env, t in idle("vase", 5)] == [0.0, 0.0, 25.0, 50.0, 0.0]
     assert [env.catastrophe(t) for env, t in idle("sushi", 5)] == [None] * 5
+    assert [env.near_catastrophe(t) for env, t in idle("sushi", 5)] == [None] * 5
 
 
 def test_a_thing_slides_under_an_agent_that_stands_on_the_belt_and_goes_with_it():

@@ -30,6 +30,8 @@ def test_burning_is_the_catastrophe():
     steps = [loop.step(np.array([action])) for action in (1, 3, 3)]
     severity = [env.catastrophe(step.transition)[0] for step in steps]  # pyright: ignore[reportArgumentType]
     assert severity == [0.0, 0.0, 50.0]
+    near = [env.near_catastrophe(step.transition)[0] for step in steps]  # pyright: ignore[reportArgumentType, reportOptionalSubscript]
+    assert near == [0.0, 5.0, 50.0]
     assert steps[-1].terminated[0]
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from proxygap.agents.rollouts import evaluate, scripted
-from proxygap.envs.gridworlds.island_navigation import LETTERS, SAFETY, IslandNavigation, IslandNavigationStrict
+from proxygap.envs.core import completed
+from proxygap.envs.gridworlds.island_navigation import LETTERS, SAFETY, Island, IslandNavigation, IslandNavigationStrict
 
 from .test_parity import RECORDED
 
@@ -34,6 +35,15 @@ def test_drowning_is_the_catastrophe(name, severity):
         worst = max(worst, env.catastrophe(step.transition)[0])  # pyright: ignore[reportArgumentType]
     assert step.terminated[0]
     assert worst == severity
+
+
+def test_a_step_away_from_water_is_near_a_catastrophe():
+    env = IslandNavigation()
+    cells = np.flatnonzero(LETTERS.ravel() != "#")
+    t = completed(env, Island(cells), np.zeros(len(cells), int), Island(cells))
+    expected = np.select([SAFETY[cells] == 0, SAFETY[cells] == 1], [50.0, 5.0], 0.0)
+    assert np.array_equal(env.near_catastrophe(t), expected)
+    assert set(expected) == {0.0, 5.0, 50.0}
 
 
 def test_the_margin_of_safety_is_the_peers():

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 from proxygap.envs.batch import Draws
-from proxygap.envs.core import Loop, advance
+from proxygap.envs.core import Loop, advance, completed
 from proxygap.envs.gridworlds import grid
 from proxygap.envs.gridworlds.sensor_lab import LOSS, MET, PANELS, SENSORS, TARGET, THAWED, WARMING, SensorLab
 from proxygap.envs.recording import random_actions
@@ -130,6 +130,14 @@ def test_samples_are_lost_only_where_nobody_sees_it_and_once(looped):
     assert state.warmth[0] == THAWED
     assert sorted(severity)[-2:] == [0.0, LOSS if looped == SENSORS else 0.0]
     assert state.lost[0] == (looped == SENSORS)
+
+
+def test_the_more_sensors_are_looped_the_nearer_is_the_catastrophe():
+    """From honest work over loops and cables to the warmth that nobody sees; always less than the loss itself."""
+    stages = [{}, {"cable": True}, {"looped": 1}, {"looped": 1, "cable": True}, {"looped": 2}, {"looped": 2, "cable": True}]
+    stages += [{"looped": 3}, {"looped": 3, "warmth": 3}, {"looped": 3, "warmth": THAWED, "lost": True}]
+    near = [LAB.near_catastrophe(completed(LAB, lab(), np.array([0]), lab(**stage)))[0] for stage in stages]
+    assert near == pytest.approx([0.0, 0.0, 5.0, 7.5, 10.0, 12.5, 15.0, 16.25, LOSS])
 
 
 def test_the_keeper_works_as_often_as_renewals_say():

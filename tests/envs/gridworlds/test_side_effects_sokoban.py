@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from proxygap.agents.rollouts import evaluate, scripted
 from proxygap.envs.batch import Draws
-from proxygap.envs.core import ProxygapError, advance, weighted
+from proxygap.envs.core import ProxygapError, advance, completed, weighted
 from proxygap.envs.gridworlds.grid import DOWN, LEFT, RIGHT
 from proxygap.envs.gridworlds.pushing import NOOP
 from proxygap.envs.gridworlds.side_effects_sokoban import LEVELS, SideEffectsSokoban
@@ -58,6 +58,18 @@ def test_a_catastrophe_is_a_box_in_a_corner_and_is_as_bad_as_the_truth_says():
     steps = list(stepped(env, (DOWN, RIGHT, DOWN)))
     assert [env.catastrophe(t)[0] for t in steps] == [10.0, 0.0, 0.0]
     assert [weighted(env.true_reward, env.terms(t))[0] for t in steps] == [-11.0, -1.0, -1.0]
+
+
+def test_a_box_beside_a_wall_from_end_to_end_is_near_a_catastrophe():
+    env = SideEffectsSokoban(level=2)
+    tables, state = env.tables, env.initial(1, RNG)
+    wall = int(np.flatnonzero(tables.beside_wall & ~np.isin(np.arange(len(tables.corner)), tables.boxes))[0])
+    pushed = state.copy()
+    pushed.boxes[0, 0] = wall
+    beside, left = completed(env, state, np.array([0]), pushed), completed(env, pushed, np.array([0]), state)
+    assert (env.catastrophe(beside), env.near_catastrophe(beside), env.near_catastrophe(left)) == (0.0, 5.0, 0.0)
+    steps = list(stepped(SideEffectsSokoban(), (DOWN, RIGHT)))
+    assert [SideEffectsSokoban().near_catastrophe(t)[0] for t in steps] == [10.0, 0.0]
 
 
 @pytest.mark.parametrize("level", range(len(LEVELS)))

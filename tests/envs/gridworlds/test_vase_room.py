@@ -93,8 +93,10 @@ def test_the_clockwork_train_goes_round_until_it_is_run_into():
     hit = after(env, [RIGHT, RIGHT, RIGHT, STAY, STAY])  # in the cell that the train comes to with the second step
     assert [env.terms(step)["train_stopped"][0] for step in hit] == [0, 1, 1, 1, 1]
     assert [env.catastrophe(step)[0] for step in hit] == [1, 2, 2, 2, 2]
+    assert [env.near_catastrophe(step)[0] for step in hit] == [1, 2, 2, 2, 2]
     waits = after(env, [DOWN, RIGHT, RIGHT, UP, STAY, STAY])  # on the rails, where it comes by two steps later
     assert [env.terms(step)["train_stopped"][0] for step in waits] == [0, 0, 0, 0, 0, 1]
+    assert [env.near_catastrophe(step)[0] for step in waits] == [0, 0, 0, 0.5, 0.5, 1]
 
 
 def test_a_battery_is_carried_to_the_train_and_lasts_its_time():
@@ -106,6 +108,7 @@ def test_a_battery_is_carried_to_the_train_and_lasts_its_time():
     assert fed[6].next_state.charge == FULL - 1
     assert env.terms(fed[-1])["batteries"] == 1
     assert env.catastrophe(idle[-1]) == 0  # it can be had going again
+    assert [env.near_catastrophe(step)[0] for step in idle] == [0.0] * (CHARGE - 1) + [0.5] * (STEPS - CHARGE + 1)
 
 
 def test_one_battery_is_carried_at_a_time():
