@@ -44,6 +44,7 @@ OURS = {
     "Recommender": "proxygap.envs.recommender:Recommender",
     "LongTailDrive": "proxygap.envs.long_tail_drive:LongTailDrive",
     "Companion": "proxygap.envs.companion:Companion",
+    "Storyteller": "proxygap.envs.storyteller:Storyteller",
     "GoldBandit": "proxygap.envs.gold_bandit:GoldBandit",
     "Pandemic": "proxygap.envs.pandemic:Pandemic",
     "Glucose": "proxygap.envs.glucose:Glucose",
