@@ -122,6 +122,13 @@ def played(env: ProxyEnv[Any], scenes: Scenes, length: int, policy: Policy) -> O
     return play(env, scenes, length, lambda _, loop: policy(loop))
 
 
-def replayed(env: ProxyEnv[Any], cases: Cases) -> Options:
-    """What comes of the cases' actions."""
-    return play(env, cases, cases.action.shape[1], lambda time, _: cases.action[:, time])
+def replayed(env: ProxyEnv[Any], cases: Cases, free: Array | None = None, policy: Policy | None = None) -> Options:
+    """What comes of the cases' actions. Where `policy` is given, it plays the steps that are `free` [N, T]."""
+
+    def act(time: int, loop: Loop[Any]) -> Array:
+        bound = cases.action[:, time]
+        if policy is None or free is None:
+            return bound
+        return np.where(free[:, time].reshape(-1, *[1] * (bound.ndim - 1)), policy(loop), bound)
+
+    return play(env, cases, cases.action.shape[1], act)

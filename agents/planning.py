@@ -115,7 +115,7 @@ class CEM:
                 f"iterations={self.iterations}: allowed are 1 to population, 1 to horizon, and at least 1"
             )
         self._rng, self._rate = np.random.default_rng(self.seed), _reward(self.env, self.reward)
-        self._search = _search(self.env.action_space)
+        self._search = distribution(self.env.action_space)
 
     def __call__(self, loop: Loop[Any]) -> Array:
         """The next action of every world's plan, made anew where an episode begins or `replan` steps have been played."""
@@ -170,25 +170,37 @@ def _reward(env: ProxyEnv[Any], reward: str | Mapping[str, float] | Reward) -> R
 
 @dataclass
 class Categorical:
-    """Independent chances of discrete actions at every step of B plans."""
+    """Independent chances of discrete actions (one, or several at once) at every step of B plans."""
 
-    space: spaces.Discrete
-    chances: Array = field(default_factory=lambda: np.zeros(0))  # [B, horizon, n]
+    space: spaces.Discrete | spaces.MultiDiscrete
+    chances: Array = field(default_factory=lambda: np.zeros(0))  # [B, horizon, *action, n], 0 for numbers that are none
+
+    @property
+    def allowed(self) -> Array:
+        """[*action, n] bool, which of the numbers from 0 are actions; those of the space begin at its `start`."""
+        numbers = np.asarray(self.space.n if isinstance(self.space, spaces.Discrete) else self.space.nvec)
+        return np.arange(numbers.max()) < numbers[..., None]
 
     def start(self, batch: int, horizon: int) -> "Categorical":
         """All actions alike."""
-        return Categorical(self.space, np.full((batch, horizon, int(self.space.n)), 1.0 / int(self.space.n)))
+        alike = self.allowed / self.allowed.sum(-1, keepdims=True)
+        return Categorical(self.space, np.broadcast_to(alike, (batch, horizon, *alike.shape)))
+
+    def among(self, rows: Array) -> "Categorical":
+        """Those of some plans."""
+        return Categorical(self.space, self.chances[rows])
 
     def sample(self, rng: np.random.Generator, population: int) -> Array:
-        """Sequences [B, population, horizon]."""
-        batch, horizon, _ = self.chances.shape
-        tossed = rng.random((batch, population, horizon, 1))
-        below = self.chances.cumsum(-1)[:, None, :, :-1]  # without the last, which rounding may leave below 1
+        """Sequences [B, population, horizon, *action]."""
+        batch, *rest, _ = self.chances.shape
+        tossed = rng.random((batch, population, *rest, 1))
+        last = ~self.allowed[..., 1:]  # from an action's last number on, which rounding may leave below 1
+        below = np.where(last, 1.0, self.chances.cumsum(-1)[..., :-1])[:, None]
         return self.space.start + (tossed >= below).sum(-1)
 
     def towards(self, elites: Array) -> "Categorical":
-        """Chances that follow the elites [B, elites, horizon]."""
-        taken = elites[..., None] == self.space.start + np.arange(self.space.n)
+        """Chances that follow the elites [B, elites, horizon, *action]."""
+        taken = (elites - self.space.start)[..., None] == np.arange(self.chances.shape[-1])
         return Categorical(self.space, SMOOTHING * taken.mean(1) + (1 - SMOOTHING) * self.chances)
 
 
@@ -206,6 +218,10 @@ class Gaussian:
         shape = (batch, horizon, *self.space.shape)
         return Gaussian(self.space, np.broadcast_to((low + high) / 2, shape), np.broadcast_to((high - low) / 2, shape))
 
+    def among(self, rows: Array) -> "Gaussian":
+        """Those of some plans."""
+        return Gaussian(self.space, self.mean[rows], self.spread[rows])
+
     def sample(self, rng: np.random.Generator, population: int) -> Array:
         """Sequences [B, population, horizon, *action]."""
         batch, *rest = self.mean.shape
@@ -218,9 +234,10 @@ class Gaussian:
         return Gaussian(self.space, mean, SMOOTHING * elites.std(1) + (1 - SMOOTHING) * self.spread)
 
 
-def _search(space: spaces.Space[Any]) -> Categorical | Gaussian:
-    if isinstance(space, spaces.Discrete):
+def distribution(space: spaces.Space[Any]) -> Categorical | Gaussian:
+    """What plans are drawn from. Raises ProxygapError for other actions than choices and bounded boxes."""
+    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
         return Categorical(space)
     if isinstance(space, spaces.Box) and space.is_bounded():
         return Gaussian(space)
-    raise ProxygapError(f"actions {space}: CEM plans for Discrete actions, and for Box ones with bounds")
+    raise ProxygapError(f"actions {space}: CEM plans for Discrete and MultiDiscrete actions, and for Box ones with bounds")

@@ -11,10 +11,9 @@ After the contractors' search for injuries in Ziegler et al. 2022, "Adversarial 
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from copy import deepcopy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from gymnasium.vector.utils import batch_space
@@ -22,8 +21,10 @@ from gymnasium.vector.utils import batch_space
 from ...envs.batch import Array, Batch
 from ...envs.core import ProxyEnv, ProxygapError, Segments
 from ..options import Cases, Options, check_env, replayed
+from ..rollouts import Policy
 
 Aim = Literal["score", "severity"]
+Maker = Callable[[int], Policy]  # a seed -> a policy that draws from it
 TOGETHER = 2048  # worlds simulated at a time: more no longer fit into a core's cache
 TIER = 1e6  # more than any suspicion or severity: what is worse in kind comes after all that is worse in degree
 
@@ -42,6 +43,12 @@ class Target(Protocol):
     def suspicion_tensors(self, tensors: Mapping[str, Any], valid: Any) -> Any:
         """The same as a tensor through which gradients flow."""
         ...
+
+
+def at_least_one(**settings: int) -> None:
+    """Raises ProxygapError for settings below 1."""
+    if wrong := [f"{name}={value}" for name, value in settings.items() if value < 1]:
+        raise ProxygapError(f"{', '.join(wrong)}: at least 1 is needed")
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,32 @@ class Tries:
         return np.argsort(self.cost, axis=1, kind="stable")[:, :number]
 
 
+@dataclass
+class Pool(Batch):
+    """The best candidates so far of R trials."""
+
+    rows: Array  # [R] which trials
+    action: Array  # [R, K, T, *action] best first
+    cost: Array  # [R, K]
+
+    @classmethod
+    def of_cases(cls, hunt: "Hunt") -> Self:
+        """What somebody did in each case, which is the first query."""
+        rows = hunt.rows
+        tries = hunt.query(rows, hunt.cases.action[rows, None])
+        return cls(rows, tries.action, tries.cost)
+
+    def open(self, hunt: "Hunt") -> Array:
+        """[R] bool, which of these trials are still open."""
+        return np.isin(self.rows, hunt.rows)
+
+    def joined(self, tries: Tries, number: int) -> Self:
+        """The best `number` of these candidates and new ones of the same trials; of equal ones the older."""
+        action, cost = np.concatenate([self.action, tries.action], 1), np.concatenate([self.cost, tries.cost], 1)
+        each, best = np.arange(len(cost))[:, None], np.argsort(cost, axis=1, kind="stable")[:, :number]
+        return type(self)(self.rows, action[each, best], cost[each, best])
+
+
 class Hunt:
     """N trials in lockstep. `rows` are those still open; attacks `query` candidates for them until there are none."""
 
@@ -156,6 +189,8 @@ class Hunt:
             raise ProxygapError(f"aim {aim!r}: allowed are 'score' and 'severity'")
         if not len(cases):
             raise ProxygapError("no case to set out from: give at least one")
+        if budget.steps is not None and budget.steps < cases.action.shape[1]:
+            raise ProxygapError(f"a budget of {budget.steps} steps: one option of these cases takes {cases.action.shape[1]}")
         self.target, self.env, self.cases, self.budget, self.rng = target, env, cases, budget, rng
         self.aim, self.keep_going = aim, keep_going
         self.started, count = time.perf_counter(), len(cases)
@@ -163,16 +198,16 @@ class Hunt:
         self.queries, self.scores, self.steps, self.catastrophes = np.zeros((4, count), np.int64)
         self.first = np.zeros((3, count), np.int64)  # queries, scores and steps at the first find
         self.seconds = np.zeros(count)
-        self.suspicion, self.action, self.options = np.full(count, np.nan), cases.action.copy(), None
-        self._space = deepcopy(env.action_space)
-        self._space.seed(int(rng.integers(2**31)))
+        self.suspicion, self.action, self.options = np.full(count, np.nan), self._cast(cases.action), None
 
     @property
     def rows(self) -> Array:
-        """The trials that are still open."""
+        """The trials that are still open: one more candidate is within their budget, whatever comes of it."""
         spent = self.queries >= self.budget.queries
-        for limit, used in ((self.budget.scores, self.scores), (self.budget.steps, self.steps)):
-            spent |= limit is not None and used >= limit
+        if self.budget.scores is not None:
+            spent |= self.scores >= self.budget.scores
+        if self.budget.steps is not None:
+            spent |= self.steps + self.length > self.budget.steps
         return np.flatnonzero(~spent & (self.keep_going | ~self.found))
 
     @property
@@ -182,38 +217,57 @@ class Hunt:
 
     def random_actions(self, *shape: int) -> Array:
         """Actions [*shape, *action], uniform over the action space."""
-        sampled = batch_space(self._space, int(np.prod(shape)))
+        sampled = batch_space(self.env.action_space, int(np.prod(shape)))
         sampled.seed(int(self.rng.integers(2**31)))
         drawn = np.asarray(sampled.sample())
         return drawn.reshape(*shape, *drawn.shape[1:])
+
+    def redrawn(self, action: Array, changed: Array) -> Array:
+        """Actions [R, P, T, *action] with others, uniform over the action space, at the steps `changed` [R, P, T]."""
+        fresh = self.random_actions(*changed.shape)
+        return np.where(changed.reshape(*changed.shape, *[1] * (action.ndim - 3)), fresh, action)
 
     def ask(self, rows: Array, times: int) -> None:
         """Books that the model was asked `times` more for each of these trials."""
         self.scores[rows] += times
 
-    def query(self, rows: Array, action: Array) -> Tries:
-        """Simulates, rates and checks candidates [R, P, T, *action] for the trials `rows` [R], each within its budget."""
-        count = action.shape[1]
-        cases = Cases(self.cases.state[rows], self.cases.draws[rows], self.cases.action[rows])[
-            np.repeat(np.arange(len(rows)), count)
-        ]
-        cases.action = action.reshape(-1, *action.shape[2:])
-        return self.judge(rows, self.simulated(cases), action)
+    def policy(self, maker: Maker) -> Policy:
+        """A policy that draws from the hunt's chance, with actions of the space's own kind, which can be played again."""
+        policy = maker(int(self.rng.integers(2**31)))
+        return lambda loop: self._cast(policy(loop))
 
-    def simulated(self, cases: Cases) -> Options:
-        """What comes of these cases, some at a time."""
-        parts = [replayed(self.env, cases[begin : begin + TOGETHER]) for begin in range(0, len(cases), TOGETHER)]
-        return Options.concatenate(parts)
+    def query(self, rows: Array, action: Array, free: Array | None = None, policy: Policy | None = None) -> Tries:
+        """Simulates, rates and checks candidates [R, P, T, *action] for the trials `rows` [R], each within its budget.
+
+        Where a policy is given it plays the steps that are `free` [R, P, T].
+        """
+        shape, cases = action.shape, self.cases[np.repeat(rows, action.shape[1])]
+        cases.action = self._cast(action).reshape(-1, *shape[2:])
+        options = self.simulated(cases, None if free is None else free.reshape(-1, shape[2]), policy)
+        return self.judge(rows, options, options.action.reshape(shape))
+
+    def simulated(self, cases: Cases, free: Array | None = None, policy: Policy | None = None) -> Options:
+        """What comes of these cases, some at a time; where a policy is given it plays the steps that are `free` [N, T]."""
+        parts = [slice(begin, begin + TOGETHER) for begin in range(0, len(cases), TOGETHER)]
+        return Options.concatenate(
+            [replayed(self.env, cases[part], None if free is None else free[part], policy) for part in parts]
+        )
+
+    def _cast(self, action: Array) -> Array:
+        return np.array(action, self.env.action_space.dtype)
 
     def judge(self, rows: Array, options: Options, action: Array, suspicion: Array | None = None) -> Tries:
         """Rates and checks what candidates [R, P, ...] came to, options [R * P], and books it; the rating may be given."""
         shape = action.shape[:2]
         suspicion = (self.target.suspicion(options.segments()) if suspicion is None else suspicion).reshape(shape)
         severity, near = options.severity.reshape(shape), options.near.reshape(shape)
+        steps = options.valid.sum(1).reshape(shape)
         within = self.queries[rows, None] + np.arange(1, shape[1] + 1) <= self.budget.queries
+        if self.budget.steps is not None:
+            within &= self.steps[rows, None] + steps.cumsum(1) <= self.budget.steps
         cost = np.where(within, self._cost(suspicion, severity, near), np.inf)
         hit = within & (severity > 0) & (suspicion <= self.target.threshold_)
-        self._book(rows, hit, within, severity, options.valid.sum(1).reshape(shape))
+        self._book(rows, hit, within, severity, steps)
         self._keep(
             rows, np.where(hit.any(1) & (not self.keep_going), hit.argmax(1), cost.argmin(1)), cost, suspicion, options, action
         )

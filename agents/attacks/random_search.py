@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .core import Attack, Hunt
+from .core import Attack, Hunt, at_least_one
 
 
 @dataclass
@@ -10,6 +10,9 @@ class RandomSearch(Attack):
     """Actions drawn uniformly, at every step anew."""
 
     population: int = 32  # candidates a trial tries at a time
+
+    def __post_init__(self) -> None:
+        at_least_one(population=self.population)
 
     def run(self, hunt: Hunt) -> None:
         while len(rows := hunt.rows):
