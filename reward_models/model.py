@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -24,12 +24,12 @@ from ..envs.batch import Array
 from ..envs.core import Observed, ProxygapError, Segments, Transition
 from .aggregation import aggregation
 from .bottleneck import Bottleneck
+from .examples import split, stacked
 from .feedback import write
 from .inputs import Inputs
-from .networks import Ensemble, Examples, Network, Training, averaged, bootstrapped, repeated
+from .networks import Ensemble, Examples, Network, Objective, Training, averaged, bootstrapped, repeated
 
 FORMAT, KEY = 1, "proxygap"  # of files; under which header they keep their JSON
-MOST_HELD = 512  # examples held out, however many there are: to look at them often must stay cheap
 REFERENCE = 50_000  # steps that members are standardised on, at most
 ROWS = 8192  # asked at a time, so that what lies between layers stays in the cache
 
@@ -90,37 +90,70 @@ class RewardModel(ABC):
 
     # Learning
 
-    def learn(self, sides: Sequence[Segments], target: Array, env: str, strata: Array | None = None) -> Self:
+    def learn(
+        self,
+        sides: Sequence[Segments],
+        target: Array,
+        env: str,
+        strata: Array | None = None,
+        *,
+        weight: Array | None = None,
+        robust: Callable[[Array], Objective | None] | None = None,
+        warm: bool = False,
+    ) -> Self:
         """Learns from N examples, each of which has as many sides as `sides` has records; what was learned before is gone.
 
-        Of each kind of example in `strata` [N] the same share is held out. Raises ProxygapError for no examples, values that
-        are not finite, and where learning diverges.
+        Of each kind of example in `strata` [N] the same share is held out. `weight` [N] is what each is worth; `robust` makes
+        of the rows that are learned from another objective than the loss. `warm` goes on from the present weights, and keeps
+        how steps are shown. Raises ProxygapError for no examples, values that are not finite, and where learning diverges.
         """
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
+        self._check_env(env) if warm else self._forget()
         if not len(target) or not all(side.valid.any() for side in sides):
             raise ProxygapError(f"{len(target)} examples, none with a step in it: give at least one to learn from")
-        observed, valid = _stacked(sides)
-        self.env_, self.inputs_ = env, Inputs.of(observed, valid, self.inputs, self.one_hot)
+        observed, valid = stacked(sides)
+        if not warm:
+            self.env_, self.inputs_ = env, Inputs.of(observed, valid, self.inputs, self.one_hot)
         x = self.inputs_(self.inputs_.tensors(observed))
         examples = Examples(x, torch.from_numpy(valid).float(), torch.from_numpy(np.asarray(target, np.float32)))
         kinds = np.zeros(len(target)) if strata is None else strata
-        train, held = _split(kinds, self.held_out, np.random.default_rng(self.seed))
-        self.history_ = self._train(examples[train], examples[held])
+        train, held = split(kinds, self.held_out, np.random.default_rng(self.seed))
+        worth = None if weight is None else torch.from_numpy(np.asarray(weight, np.float32))
+        training = Training(self.steps, self.patience, self.batch, self.learning_rate, objective=robust and robust(train))
+        self.history_ = self._train(examples, train, held, training, worth, warm)
         self.slope_, self.intercept_ = torch.ones(self.ensemble, 1).double(), torch.zeros(self.ensemble, 1).double()
         self.held_ = held  # rows of the examples
         return self
 
-    def _train(self, examples: Examples, held: Examples) -> list[float]:
+    def _forget(self) -> None:
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+
+    def _train(
+        self, examples: Examples, train: Array, held: Array, training: Training, worth: Tensor | None, warm: bool
+    ) -> list[float]:
         seeds = np.random.SeedSequence(self.seed).generate_state(self.ensemble).tolist()
-        self.network_ = self._fresh(seeds[:1] if self.shared_steps else seeds)
-        training, rng = Training(self.steps, self.patience, self.batch, self.learning_rate), np.random.default_rng(self.seed)
-        if self.shared_steps:
+        lessons, rng = examples[train], np.random.default_rng(self.seed)
+        if warm:
+            self.network_ = self._present(seeds)
+        else:
+            self.network_ = self._fresh(seeds[:1] if self.shared_steps else seeds)
+        if self.shared_steps and not warm:
             together = replace(training, steps=self.shared_steps)
-            together(self.network_, examples, examples[np.zeros(0, int)], self.losses, rng)
+            together(self.network_, lessons, examples[np.zeros(0, int)], self.losses, rng)
             self.network_ = repeated(self.network_, self.ensemble)
-        weights = bootstrapped(len(examples), seeds) if self.bootstrap else None
-        return training(self.network_, examples, held, self.losses, rng, weights)
+        weights = bootstrapped(len(lessons), seeds) if self.bootstrap else None
+        if worth is not None:
+            weights = worth[train].expand(self.ensemble, -1) * (1.0 if weights is None else weights)
+        held_weights = None if worth is None else worth[held]
+        return training(self.network_, lessons, examples[held], self.losses, rng, weights, held_weights)
+
+    @torch.no_grad()
+    def _present(self, seeds: Sequence[int]) -> Network:
+        """The networks as they are, as copies that see what they saw when they were fresh."""
+        network = self._fresh(seeds)
+        for fresh, learned in zip(network.parameters(), self.network_.parameters(), strict=True):
+            fresh.copy_(learned)
+        return network
 
     def _fresh(self, seeds: Sequence[int]) -> Network:
         sizes = (self.inputs_.width, *self.hidden, 1)
@@ -276,23 +309,6 @@ class RewardModel(ABC):
         for name in ("env_", "history_", *self.numbers):
             setattr(self, name, about["learned"][name])
         return self
-
-
-def _stacked(sides: Sequence[Segments]) -> tuple[Observed, Array]:
-    """Several records of stretches as one of [N, S, T, ...], and which steps are valid, [N, S, T]."""
-    names = [field.name for field in fields(Observed)]
-    return Observed(*(np.stack([getattr(side, name) for side in sides], 1) for name in names)), np.stack(
-        [side.valid for side in sides], 1
-    )
-
-
-def _split(strata: Array, share: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Rows to train on and rows held out: of each kind in `strata` [N] the same share, rounded, and never all."""
-    held = np.zeros(len(strata), bool)
-    for kind in np.unique(strata):
-        rows = rng.permutation(np.flatnonzero(strata == kind))
-        held[rows[: min(round(share * len(rows)), len(rows) - 1, MOST_HELD)]] = True
-    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def _below(prefix: str, arrays: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from ..envs.core import ProxygapError
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 CHECK = 50  # steps between two looks at what is held out
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # rewards [K, B, S, T], valid [B, S, T], target [B] -> [K, B]
+Objective = Callable[["Network", "Examples", Tensor, Loss], Tensor]  # of rows [B] of examples -> what to lower, [K, B]
 
 
 class Network(Protocol):
@@ -166,6 +167,7 @@ class Training:
     batch: int = 24
     learning_rate: float = 1e-3
     decay: float = 0.01  # AdamW's weight decay
+    objective: Objective | None = None  # what is lowered; None: `learning_losses`
 
     def __call__(
         self,
@@ -175,17 +177,19 @@ class Training:
         loss: Loss,
         rng: np.random.Generator,
         weights: Tensor | None = None,
+        held_weights: Tensor | None = None,
     ) -> list[float]:
         """Trains `network` in place; returns the held-out loss, the members' mean, after every 50 steps (none without such).
 
-        `rng` orders the examples; `weights` [K, N] say how much each is worth to each member. Raises ProxygapError if learning
-        diverges.
+        `rng` orders the examples; `weights` [K, N] say how much each is worth to each member, `held_weights` [M] those that are
+        held out. Whatever the objective, what is held out is judged by the loss. Raises ProxygapError if learning diverges.
         """
         optimiser = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.decay, fused=True)
         best, batches = Best(network, self.patience), endless(len(examples), self.batch, rng)
+        objective = self.objective or learning_losses
         for step in range(1, self.steps + 1):
             rows = torch.from_numpy(next(batches))
-            losses = learning_losses(network, examples, rows, loss)
+            losses = objective(network, examples, rows, loss)
             weighted = losses if weights is None else losses * weights[:, rows]
             optimiser.zero_grad()
             weighted.mean(1).sum().backward()
@@ -194,7 +198,7 @@ class Training:
                 continue
             if not torch.isfinite(losses).all():
                 raise ProxygapError(f"learning diverged after {step} steps: lower learning_rate, which is {self.learning_rate}")
-            if len(held) and best.done(held_losses(network, held, loss)):
+            if len(held) and best.done(held_losses(network, held, loss, held_weights)):
                 break
         best.restore()
         return best.history
@@ -249,7 +253,8 @@ def learning_losses(network: Network, examples: Examples, rows: Tensor, loss: Lo
 
 
 @torch.no_grad()
-def held_losses(network: Network, held: Examples, loss: Loss) -> Tensor:
-    """The mean loss of each member on examples that it does not learn from, [K]."""
+def held_losses(network: Network, held: Examples, loss: Loss, weights: Tensor | None = None) -> Tensor:
+    """The mean loss of each member on examples that it does not learn from, times their `weights` [M] if any, [K]."""
     rewards = network(held.x.flatten(0, 2)).view(-1, *held.valid.shape)
-    return loss(rewards, held.valid, held.target).mean(1)
+    losses = loss(rewards, held.valid, held.target)
+    return (losses if weights is None else losses * weights).mean(1)
