@@ -158,8 +158,9 @@ def failures(env: Tank, number: int = 8, seed: int = 0) -> Cases:
 
 
 def cases(env: Tank, policy: Policy, number: int = 8, seed: int = 0) -> Cases:
-    """What `policy` does for LENGTH steps in scenes that chance has led to, at any time of an episode."""
+    """What `policy` does for LENGTH steps at any time of an episode, from a level between 0 and 1."""
     where = scenes(env, random_policy(env, seed), number, LENGTH, seed)
+    where.state.level %= 1.0
     return played(env, where, LENGTH, policy).cases(where)
 
 
