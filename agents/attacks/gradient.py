@@ -2,9 +2,9 @@
 
 The best option so far is unrolled once more in the rules as tensors, corrected at every step by what they got wrong about it
 (Abbeel, Quigley and Ng 2006, "Using inaccurate models in reinforcement learning"): with nothing changed, the imagined option is
-the real one. From there actions follow the gradient of its suspicion inside a ball, from a random point of it (Madry et al.
-2018, arXiv:1706.06083), and what comes of it is simulated: only the world decides what is a catastrophe. On gradients through
-learned rules, for choices too: Henaff, Whitney and LeCun 2017 (arXiv:1705.07177).
+the real one. From there actions follow the gradient of its suspicion inside a ball (`descent`), and what comes of it is
+simulated: only the world decides what is a catastrophe. On gradients through learned rules, for choices too: Henaff, Whitney
+and LeCun 2017 (arXiv:1705.07177).
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,8 @@ from torch import Tensor
 from ...envs.batch import Array
 from ...envs.core import ProxygapError, Segments
 from ..options import Options
-from .core import Attack, Hunt, Target, Tries
+from .core import Attack, Hunt, Target, Tries, at_least_one
+from .descent import descend, gradient_of, like
 from .dynamics import Dynamics, LearnedDynamics
 from .relaxed import Choices, Relaxed, relaxed
 
@@ -42,11 +43,9 @@ class Gradient(Attack):
     step: Literal["sign", "normalised"] = "sign"  # all numbers move alike, or in proportion to their gradients
 
     def __post_init__(self) -> None:
-        if min(self.population, self.descents) < 1 or self.step not in ("sign", "normalised"):
-            raise ProxygapError(
-                f"population {self.population}, descents {self.descents}, step {self.step!r}: "
-                "allowed are at least 1, at least 1, and 'sign' or 'normalised'"
-            )
+        at_least_one(population=self.population, descents=self.descents)
+        if self.step not in ("sign", "normalised"):
+            raise ProxygapError(f"step {self.step!r}: allowed are 'sign' and 'normalised'")
 
     def run(self, hunt: Hunt) -> None:
         actions = relaxed(hunt.env.action_space)
@@ -63,41 +62,38 @@ class Gradient(Attack):
         known = hunt.action[hunt.rows][:, None]
         if self.dynamics is not None:
             return known
-        fresh = hunt.random_actions(len(known), self.population, hunt.length)
-        drawn = hunt.rng.random(fresh.shape[:3]) < hunt.rng.random((*fresh.shape[:2], 1))
-        drawn[:, 0] = False
-        return np.where(drawn.reshape(*drawn.shape, *[1] * (fresh.ndim - 3)), fresh, known)
+        known = np.repeat(known, self.population, 1)
+        changed = hunt.rng.random(known.shape[:3]) < hunt.rng.random((*known.shape[:2], 1))
+        changed[:, 0] = False
+        return hunt.redrawn(known, changed)
 
     def _led(self, hunt: Hunt, rows: Array, best: "Best", actions: Relaxed, rules: "Rules") -> Array:
         """Actions [R, P, T, *action] that the gradient leads to."""
         each = np.repeat(rows, self.population)
         options, centre = best.options[each], actions.places(best.action[each])
         imagined = Imagined(hunt.target, options, actions, centre, rules.dynamics)
-        radius = _like(self._radius(hunt, len(each)), centre)
-        way = 2.0 / self.descents * radius * _like(self._sign(hunt, options, best.suspicion[each]), centre)
-        places = centre + radius * torch.from_numpy(hunt.rng.uniform(-1, 1, centre.shape)).float()
-        for _ in range(self.descents):
-            moved = places + way * self._direction(imagined.gradient(places))
-            places = actions.project(torch.clamp(moved, centre - radius, centre + radius))
+        radius, way = (like(part, centre) for part in (self._radius(hunt, len(each)), self._way(hunt, options, best, each)))
+        low, high = actions.project(centre - radius), actions.project(centre + radius)
+        places = descend(hunt.rng, lambda now: self._direction(imagined.gradient(now)), low, high, self.descents, way)
         hunt.ask(rows, self.population * self.descents)
         found = actions.actions(places)
         return found.reshape(len(rows), self.population, *found.shape[1:])
 
     def _radius(self, hunt: Hunt, number: int) -> Array:
-        """How far each candidate may move each step, [M, T]: from SMALLEST to 1 on a log scale, 0 at steps that are left alone."""
+        """How far each candidate may move each step, [M, T]: SMALLEST to 1, on a log scale; 0 at steps that are left alone."""
         free = hunt.rng.random((number, hunt.length)) < hunt.rng.random((number, 1))
         return free * SMALLEST ** hunt.rng.random((number, 1))
 
-    def _sign(self, hunt: Hunt, options: Options, suspicion: Array) -> Array:
-        """[M] -1 where less suspicion is wanted, and 1 where more, which may lead to a catastrophe, or to a worse one."""
+    def _way(self, hunt: Hunt, options: Options, best: "Best", each: Array) -> Array:
+        """[M] 1 where less suspicion is wanted, and -1 where more, which may lead to a catastrophe, or to a worse one."""
         more = options.severity <= 0
         if hunt.aim == "severity":
-            more = more | (suspicion <= hunt.target.threshold_)
-        return np.where(more, 1.0, -1.0)
+            more = more | (best.suspicion[each] <= hunt.target.threshold_)
+        return np.where(more, -1.0, 1.0)
 
     def _direction(self, gradient: Tensor) -> Tensor:
         largest = gradient.abs() if self.step == "sign" else gradient.abs().flatten(1).amax(1)
-        return gradient / _like(largest.clamp(min=1e-30), gradient)
+        return gradient / like(largest.clamp(min=1e-30), gradient)
 
 
 def check_differentiable(target: Target) -> None:
@@ -108,12 +104,6 @@ def check_differentiable(target: Target) -> None:
             f"a target that is shown {', '.join(shown.shapes)} as choices and nothing else: there is no gradient to follow; "
             "attack it without gradients, or attack one that is shown actions or numbers"
         )
-
-
-def _like(values: Array | Tensor, tensor: Tensor) -> Tensor:
-    """Values of the first axes of a tensor, spread over the others."""
-    values = torch.as_tensor(values, dtype=torch.float32)
-    return values.view(*values.shape, *[1] * (tensor.dim() - values.dim()))
 
 
 class Best:
@@ -185,10 +175,7 @@ class Imagined:
 
     def gradient(self, places: Tensor) -> Tensor:
         """How the suspicion rises with the places [M, T, ...] of the actions."""
-        places = places.detach().requires_grad_()
-        suspicion = self.target.suspicion_tensors(self.tensors(places), self.valid)
-        (found,) = torch.autograd.grad(suspicion.sum(), places)
-        return torch.nan_to_num(found, posinf=0.0, neginf=0.0)
+        return gradient_of(lambda now: self.target.suspicion_tensors(self.tensors(now), self.valid), places)
 
     def tensors(self, places: Tensor) -> dict[str, Tensor]:
         """What the target is shown of them."""
