@@ -95,10 +95,9 @@ class Inputs:
                 raise ProxygapError(f"{name} of shape {array.shape}: the model was fitted to {shape} a step, of other worlds?")
             leading = lead
             _check_finite(name, array)
-            levels = self.levels.get(name)
-            found[name] = torch.as_tensor(array.astype(np.float32) if levels is None else array)
-            if levels is not None:
-                found[name] = found[name].to(levels.dtype)
+            found[name] = torch.as_tensor(array.astype(np.float32))
+            if (levels := self.levels.get(name)) is not None:
+                found[name] = torch.as_tensor(_chosen(array, levels))
         return found
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -145,7 +144,14 @@ def _levels(name: str, values: Array) -> Tensor:
     levels = np.unique(values)
     if len(levels) > LARGEST:
         raise ProxygapError(f"{name} takes {len(levels)} different values, too many for a column each: don't ask for one_hot")
-    return torch.as_tensor(levels if levels.dtype.kind == "f" else levels.astype(np.int64))
+    return torch.as_tensor(levels.astype(np.int64) if (levels % 1 == 0).all() else levels)  # whole, so that weights are not
+
+
+def _chosen(array: Array, levels: Tensor) -> Array:
+    """The array in the kind of the levels; what is no whole number where all of them are is none of them."""
+    if levels.is_floating_point():
+        return array.astype(levels.numpy().dtype)
+    return np.where(array % 1 == 0, array, levels[0] - 1).astype(np.int64)
 
 
 def _flat(field: Tensor, inner: int) -> Tensor:
