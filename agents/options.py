@@ -62,28 +62,35 @@ def check_env(env: Any) -> None:
         raise ProxygapError(f"{env.name} has no notion of a catastrophe: write `catastrophe`, or choose another environment")
 
 
-def scenes(env: ProxyEnv[Any], policy: Policy, number: int, length: int, seed: int) -> Scenes:
-    """N scenes that `policy` comes into, each at a random time of an episode of its own, with `length` steps left to go.
+def scenes(env: ProxyEnv[Any], policy: Policy, number: int, length: int, seed: int, from_each: int = 1) -> Scenes:
+    """N scenes that `policy` comes into, at random times of its episodes, with `length` steps left to go.
 
-    World i draws from the stream seed + i. Raises ProxygapError for lengths that no episode has.
+    As many as `from_each` are of one episode, which saves playing it; those are alike. Episode i draws from the stream
+    seed + i. Raises ProxygapError for lengths that no episode has.
     """
-    if not 1 <= length <= env.horizon or number < 1:
+    if not 1 <= length <= env.horizon or min(number, from_each) < 1:
         raise ProxygapError(
             f"{number} options of {length} steps: an episode of {env.name} has {env.horizon} at most, 1 at least"
         )
-    parts = []
-    for begin in range(0, number, TOGETHER):
-        batch = min(TOGETHER, number - begin)
-        when = np.random.default_rng((seed, begin)).integers(0, env.horizon - length + 1, batch)
-        loop = env.loop(batch)
-        loop.reset(seed + begin)
-        found = loop.worlds.copy()
-        for time in range(when.max()):
-            loop.step(policy(loop))
-            rows = np.flatnonzero(when == time + 1)
-            found[rows] = loop.worlds[rows]
-        parts.append(Scenes(found.state, found.draws))
-    return Scenes.concatenate(parts)
+    episodes = -(-number // from_each)
+    parts = [
+        _scenes(env, policy, seed + begin, min(TOGETHER, episodes - begin), length, from_each)
+        for begin in range(0, episodes, TOGETHER)
+    ]
+    return Scenes.concatenate(parts)[:number]
+
+
+def _scenes(env: ProxyEnv[Any], policy: Policy, seed: int, episodes: int, length: int, from_each: int) -> Scenes:
+    """`from_each` scenes of each episode, those of an episode next to each other."""
+    when = np.random.default_rng((seed, length)).integers(0, env.horizon - length + 1, (episodes, from_each))
+    loop = env.loop(episodes)
+    loop.reset(seed)
+    found = loop.worlds[np.repeat(np.arange(episodes), from_each)].copy()
+    for time in range(1, when.max() + 1):
+        loop.step(policy(loop))
+        episode, place = np.nonzero(when == time)
+        found[episode * from_each + place] = loop.worlds[episode]
+    return Scenes(found.state, found.draws)
 
 
 def begun(env: ProxyEnv[Any], scenes: Scenes) -> Loop[Any]:

@@ -56,6 +56,19 @@ def test_an_option_is_what_an_episode_would_have_been(name):
     assert (options.near[options.severity > 0] > 0).all()
 
 
+def test_several_scenes_of_an_episode_are_moments_of_it():
+    env = make("lagoon")
+    racer = scripted(env, "racer")
+    found = scenes(env, racer, 7, 400, seed=3, from_each=3)
+    assert len(found) == 7
+    loop = env.loop(3)
+    loop.reset(3)
+    for time in range(101):
+        for row in np.flatnonzero(found.state.time == time):
+            assert found.state[[row]].keys() == loop.state[[row // 3]].keys()
+        loop.step(racer(loop))
+
+
 def test_scenes_begin_at_all_times_that_leave_room_for_the_option():
     env = make("sensor_lab")
     begin = scenes(env, random_policy(env, 0), 600, 100, seed=0).state.time
