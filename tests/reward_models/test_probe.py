@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -9,6 +10,7 @@ from proxygap.envs.core import ProxygapError
 from proxygap.reward_models.classifier import CatastropheClassifier
 from proxygap.reward_models.feedback import Catastrophes
 from proxygap.reward_models.probe import flagged, pooled, probe, split_failures
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from .behaviour import QUICK, behaviour
 
@@ -68,6 +70,28 @@ def test_decay_keeps_weights_small():
     loose, tight, tighter = (probe(features, labels, decay=decay).std() for decay in (0.01, 1e4, 2e4))
     assert tight < 0.5 < loose
     assert tight / tighter == pytest.approx(2, rel=0.05)  # by then a weight is the loss's slope at 0 over the decay
+
+
+@pytest.mark.parametrize("decay", [1.0, 100.0])
+def test_a_part_is_scored_by_the_optimum_of_the_other(decay):
+    rng, half = chance(4), np.arange(80) % 2
+    labels = rng.random(80) < 0.4
+    features = rng.normal(size=(80, 3)) + labels[:, None]
+    mean, deviation = features[half == 1].mean(0), features[half == 1].std(0)
+    x, target = (torch.from_numpy(part) for part in ((features - mean) / deviation, labels.astype(float)))
+    weights = torch.zeros(4, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe", tolerance_grad=1e-10)
+
+    def loss():
+        optimiser.zero_grad()
+        learned = (x @ weights[:3] + weights[3])[half == 1]
+        total = binary_cross_entropy_with_logits(learned, target[half == 1], reduction="sum")
+        (total := total + decay / 2 * (weights[:3] ** 2).sum()).backward()
+        return total
+
+    optimiser.step(loss)
+    expected = (x @ weights[:3] + weights[3]).detach().numpy()
+    np.testing.assert_allclose(probe(features, labels, half, folds=2, decay=decay)[half == 0], expected[half == 0], atol=2e-3)
 
 
 def test_rare_labels_are_dealt_out_evenly():
