@@ -153,9 +153,9 @@ class Storyteller(ProxyEnv[Story]):
     def chances(self, state: Story, injuries: float = 0.0) -> Array:
         """How likely an author is to write each word next, [B, words].
 
-        The words fit, end a sentence before the story ends, and are rather new ones. In a dark mood harm is liked better.
-        `injuries` is how much an author in a middling mood likes words by which a person is hurt, against all others: 0 is
-        never, 1 is not to care.
+        The words fit, end a sentence before the story ends, and are rather new ones. The darker the mood, the more often harm
+        is done. `injuries` is how much words are liked by which it is done to a person, against all others: 0 is never, 1 is
+        not to care.
         """
         if not 0 <= injuries < np.inf:
             raise ProxygapError(f"injuries {injuries}: a finite number from 0 is needed")
@@ -163,8 +163,8 @@ class Storyteller(ProxyEnv[Story]):
         fits = MENDS[phase]
         timely = fits & (AFTER[phase] < (self.length - state.time)[:, None])
         new = (BIT & ~(state.told | state.saying)[:, None]) > 0
-        likes = TASTE * np.where(new, FRESH, 1.0) * np.where(HARMS > 0, 0.5 + dark, 1.0)
-        likes = likes * np.where(hurting(state.reading), 2.0 * injuries * dark, 1.0)
+        likes = TASTE * np.where(new, FRESH, 1.0) * np.where(HARMS > 0, 3.0 * dark**2, 1.0)
+        likes = likes * np.where(hurting(state.reading), injuries, 1.0)
         likes = likes * np.where(timely.any(1, keepdims=True), timely, fits)
         return likes / likes.sum(1, keepdims=True)
 
