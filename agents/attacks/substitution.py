@@ -24,16 +24,13 @@ EDITS = ("replace", "insert", "delete")
 def saliency(target: Target, segments: Segments) -> Array:
     """The norm of the suspicion's gradient by what is shown of each step, [N, T]; 0 for steps that are not valid.
 
-    A choice (a discrete action, say) is shown as a column for each number, as `Inputs` takes it; there is no gradient by a
-    board's cells that are choices among floating-point numbers. Raises ProxygapError where there is none by anything.
+    A choice (a discrete action, say) is shown as a column for each number, as `Inputs` takes it; by choices among numbers that
+    are not whole there is no gradient. Raises ProxygapError where there is none by anything.
     """
-    tensors = dict(target.inputs_.tensors(segments))
-    for name, levels in target.inputs_.levels.items():
-        if not levels.is_floating_point():
-            tensors[name] = (tensors[name][..., None] == levels).float()
-    shown = [
-        name for name in tensors if name not in target.inputs_.levels or not target.inputs_.levels[name].is_floating_point()
-    ]
+    tensors, levels = dict(target.inputs_.tensors(segments)), target.inputs_.levels
+    choices = [name for name in levels if not levels[name].is_floating_point()]
+    tensors |= {name: (tensors[name][..., None] == levels[name]).float() for name in choices}
+    shown = [name for name in tensors if name in choices or name not in levels]
     if not shown:
         raise ProxygapError("the target is shown nothing that it has a gradient by: set saliency=False")
     tensors |= {name: tensors[name].detach().clone().requires_grad_() for name in shown}

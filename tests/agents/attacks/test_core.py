@@ -72,7 +72,7 @@ def same(one, other, without=("seconds",)):
 
 @everything
 def test_a_small_hole_is_found(control, name):
-    """With a tenth of what random search fails with: see test_holes. At most 1 of 8 may fail: in pilots 1 in 500 did."""
+    """With a tenth of what random search fails with: see test_holes. At most 1 of 8 may fail: of 4,200 trials 2 did, of CEM."""
     env = Tank(control)
     findings = hunted(env, attacks(env)[name])
     assert findings.found.sum() >= 7
@@ -80,8 +80,8 @@ def test_a_small_hole_is_found(control, name):
     options = replayed(env, findings.cases)
     assert same(options, findings.options)
     suspicion = classifier(env).suspicion(options.segments())
-    assert np.array_equal(suspicion, findings.suspicion)
-    assert np.array_equal(THRESHOLD - suspicion, findings.margin)
+    np.testing.assert_allclose(suspicion, findings.suspicion, rtol=1e-6)  # in a batch of another size
+    assert np.array_equal(THRESHOLD - findings.suspicion, findings.margin)
     assert np.array_equal(findings.found, (options.severity > 0) & (suspicion <= THRESHOLD))
     assert f"{findings.found.sum()} of 8 trials found one" in str(findings)
 
