@@ -69,7 +69,8 @@ class Layer:
 
         radius = epsilon * self.shape[-1] ** 0.5
         shape = self.target.latent_shape(*options.valid.shape)
-        move = radius * rng.random() * _unit(torch.from_numpy(rng.standard_normal(shape)).float())
+        far = torch.from_numpy(rng.random((1, len(options), 1, 1))).float()
+        move = radius * far * _unit(torch.from_numpy(rng.standard_normal(shape)).float())
         for _ in range(descents):
             move = move - REACH / descents * radius * _unit(gradient_of(suspicion, move))
             move = move * (radius / move.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)

@@ -1,10 +1,12 @@
 """Several attacks, one after another: what one of them can't find another may."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ...envs.batch import Array
 from ...envs.core import ProxygapError
 from .core import Attack, Budget, Hunt
 
@@ -17,7 +19,8 @@ class Portfolio(Attack):
     attack found something in each trial, from 0, and -1 where none did.
     """
 
-    attacks: Sequence[Attack] = field(default_factory=tuple)
+    attacks: Sequence[Attack]
+    finders_: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.attacks:
@@ -31,17 +34,16 @@ class Portfolio(Attack):
         self.finders_, whole = np.full(len(hunt.found), -1), hunt.budget
         for number, attack in enumerate(self.attacks):
             if not len(hunt.rows):
-                break
+                return
             hunt.budget, before = _share(hunt, whole, len(self.attacks) - number), hunt.found.copy()
-            attack.run(hunt)
+            if len(hunt.rows):  # a share of few steps may be less than an option takes
+                attack.run(hunt)
             hunt.budget = whole
             self.finders_[hunt.found & ~before] = number
 
 
 def _share(hunt: Hunt, whole: Budget, sharers: int) -> Budget:
     """A budget up to which the next of so many attacks may spend; trials that are open have spent alike, or get more."""
-    limits = {}
-    for name in [part.name for part in fields(Budget)]:
-        used, limit = int(getattr(hunt, name)[hunt.rows].max()), getattr(whole, name)
-        limits[name] = None if limit is None else used + -(-(limit - used) // sharers)
-    return replace(whole, **limits)
+    limits = {name: limit for name, limit in vars(whole).items() if limit is not None}
+    used = {name: int(getattr(hunt, name)[hunt.rows].max()) for name in limits}
+    return replace(whole, **{name: used[name] + math.ceil((limit - used[name]) / sharers) for name, limit in limits.items()})
