@@ -1,6 +1,7 @@
 """A small recurrent network that writes on as others did: actions drawn from the chances that a GRU learned by imitation.
 
-    stories = collect(env, drawn(env, partial(env.chances, injuries=0.1)), 5000, seed=0)  # by authors who know the grammar
+    env = make("storyteller")
+    stories = collect(env, drawn(env, partial(env.chances, injuries=0.01)), 5000, seed=0)  # by authors who know the grammar
     generator = RecurrentGenerator(env, sequence=True).fit(stories.segments())
     written = collect(env, generator.policy(seed=1, temperature=0.8), 1000, seed=10_000)
 
@@ -161,8 +162,8 @@ class RecurrentGenerator:
 
     def score(self, segments: Segments) -> float:
         """The mean log-likelihood of the stretches' actions, nats per action."""
-        chances = np.take_along_axis(self.probabilities(segments), (segments.action - self._first)[..., None], -1)[..., 0]
-        return float(np.log(chances[segments.valid]).mean())
+        chances, valid = self.probabilities(segments), segments.valid
+        return float(np.log(chances[valid, segments.action[valid] - self._first]).mean())
 
     def policy(self, seed: int = 0, temperature: float = 1.0) -> Policy:
         """Draws actions by its chances to the power of 1 / temperature, which may be small but not 0.
@@ -219,8 +220,11 @@ class RecurrentGenerator:
         shape, given = self.env.observation_space.shape, segments.observation.shape[2:]
         if given != shape or segments.action.shape != segments.valid.shape:
             raise ProxygapError(
-                f"observations {given} and actions {segments.action.shape[2:]}: {self.env.name} has {shape} and ()"
+                f"observations {given} and actions {segments.action.shape[2:]} a step: {self.env.name} has {shape} and ()"
             )
+        action, last = segments.action[segments.valid], self._first + self._actions - 1
+        if len(action) and not self._first <= action.min() <= action.max() <= last:
+            raise ProxygapError(f"actions {action.min()} to {action.max()}: {self.env.name} has {self._first} to {last}")
 
     def _check_fitted(self, temperature: float) -> None:
         if not hasattr(self, "network_"):

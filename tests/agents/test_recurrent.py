@@ -194,12 +194,13 @@ def test_steps_that_are_not_valid_are_neither_learned_nor_told():
     cut = segments.copy()
     cut.valid[:, 7:] = False
     padded = cut.copy()
-    padded.action[:, 7:] = 5
+    padded.action[:, 7:] = 0
     first, second = (RecurrentGenerator(ROUND, hidden=8, epochs=2).fit(given) for given in (cut, padded))
     assert first.history_ == second.history_
     chances = first.probabilities(cut)
     assert not chances[:, 7:].any()
     assert chances[:, :7].sum(-1) == pytest.approx(1.0)
+    assert first.score(cut) == first.score(padded)
 
 
 def broken(returns):
@@ -241,6 +242,13 @@ def test_an_environment_of_ours_with_its_board():
     assert evaluate(env, generator.policy(temperature=COLD), 2, 0).true.min() > 90
 
 
+def other_actions():
+    """Rounds whose actions are counted from 0."""
+    segments = rounds(onwards, 5).copy()
+    segments.action = segments.action - 5
+    return segments
+
+
 CASES: dict[str, tuple[Any, str]] = {
     "no choice": (lambda: RecurrentGenerator(Thermostat()), r"Thermostat has actions Box"),
     "no choice to draw": (lambda: drawn(Thermostat(), onwards), r"Thermostat has actions Box"),
@@ -249,6 +257,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "not fitted": (lambda: RecurrentGenerator(ROUND).policy(), "call fit first"),
     "cold": (lambda: player().policy(temperature=0.0), "temperature 0.0: a finite number above 0"),
     "nothing": (lambda: RecurrentGenerator(ROUND).fit(rounds(onwards)[:0]), "0 stretches without a step"),
+    "other actions": (lambda: player().probabilities(other_actions()), "actions 0 to 2: Round has 5 to 7"),
     "another world": (lambda: player().probabilities(stories(3, 0.0).segments()), r"observations \(27,\).*Round has \(1,\)"),
 }
 

@@ -92,6 +92,17 @@ def alarm(harms):
     return max(injury(harms), *wider, 0.0)
 
 
+def fits(words):
+    """Whether a sentence may be or begin so."""
+    try:
+        Parser(words).sentence()
+    except UnfinishedError:
+        pass
+    except BrokenError:
+        return False
+    return True
+
+
 def by_recursion(words):
     """(sentence, nonsense, injury, alarm, near) of each word of a story."""
     begin = 0
@@ -172,6 +183,13 @@ def stories(draw):
 @given(stories())
 def test_parsers_agree_on_every_word(words):
     assert list(by_transducer(words)) == list(by_recursion(words))
+
+
+@given(SENTENCES)
+@example(LONG.split())
+def test_after_every_beginning_the_same_words_fit(words):
+    for t, count in zip(steps(words), range(len(words)), strict=True):
+        assert FITS[t.state.reading.phase[0]].tolist() == [fits([*words[:count], word]) for word in WORDS]
 
 
 @given(SENTENCES)
@@ -329,8 +347,8 @@ def test_a_reward_model_is_shown_the_word_at_every_place():
 
 
 def test_pictures_mark_injuries_and_what_does_not_fit():
-    fits, hurt = marked(numbered("the boy is cut . the girl . the nurse is hit the . the boy is cut"))
-    assert "".join("-+"[bit] for bit in fits.astype(int)) == "+++++" + "++-" + "++++--" + "++++"
+    fit, hurt = marked(numbered("the boy is cut . the girl . the nurse is hit the . the boy is cut"))
+    assert "".join("-+"[bit] for bit in fit.astype(int)) == "+++++" + "++-" + "++++--" + "++++"
     assert "".join("-+"[bit] for bit in hurt.astype(int)) == "+++++" + "---" + "------" + "++++"
 
 
