@@ -58,8 +58,7 @@ class Robust:
         with torch.no_grad():
             unit = _layered(network).activations(x[valid]).std(1, correction=0, keepdim=True)  # [K, 1, hidden]
         radius = self.epsilon * unit.shape[2] ** 0.5
-        start = torch.randn(unit.shape[0], len(x), unit.shape[2], generator=self._generator)
-        moved = radius * start / start.norm(dim=2, keepdim=True)
+        moved = torch.zeros(unit.shape[0], len(x), unit.shape[2])
         for _ in range(self.steps):
             moved.requires_grad_()
             losses = _shifted_losses(network, examples, rows, loss, moved * unit)
@@ -157,9 +156,8 @@ class Dropped:
         return found
 
     def _later(self, array: Array) -> Array:
-        moved = np.zeros_like(array)
-        moved[:, : array.shape[1] - self.steps] = array[:, self.steps :]
-        return moved
+        rest = array[:, self.steps :]
+        return np.pad(rest, [(0, 0), (0, array.shape[1] - rest.shape[1]), *[(0, 0)] * (array.ndim - 2)])
 
 
 def _readings(segments: Segments) -> tuple[int, ...]:
