@@ -261,8 +261,6 @@ class Hunt:
         if self.options is None:  # of all trials, for the first query is for all
             self.options = options[np.zeros(len(self.found), np.int64)]
         better = cost[each, place] < self.cost[rows]
-        if not self.keep_going:
-            better |= self.found[rows]  # the find itself, even where a later candidate would have been better
         at, kept = (each * cost.shape[1] + place)[better], rows[better]
         self.cost[kept], self.suspicion[kept] = cost.ravel()[at], suspicion.ravel()[at]
         self.options[kept], self.action[kept] = options[at], action.reshape(-1, *action.shape[2:])[at]

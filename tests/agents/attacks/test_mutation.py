@@ -37,10 +37,12 @@ def test_children_are_parents_with_a_few_steps_drawn_anew(rate):
         attack.search(classifier(env, hole=False), env, failures(env), Budget(401), np.random.default_rng(1))
     assert np.array_equal(queries[0][1], failures(env).action[:, None])
     changes: list[Any] = []
+    whose: list[Any] = []
     pool, cost = queries[0][3].action, queries[0][3].cost
     for _, action, _, tries in queries[1:]:
-        nearest = np.min([differing(action, np.repeat(pool[:, k : k + 1], 40, 1)).sum(2) for k in range(pool.shape[1])], 0)
-        changes.append(nearest)
+        apart = np.array([differing(action, np.repeat(pool[:, k : k + 1], 40, 1)).sum(2) for k in range(pool.shape[1])])
+        changes.append(apart.min(0))
+        whose.append(apart.argmin(0))
         pool, cost = np.concatenate([pool, tries.action], 1), np.concatenate([cost, tries.cost], 1)
         keep = np.argsort(cost, axis=1, kind="stable")[:, :3]
         pool, cost = pool[np.arange(8)[:, None], keep], cost[np.arange(8)[:, None], keep]
@@ -48,6 +50,8 @@ def test_children_are_parents_with_a_few_steps_drawn_anew(rate):
     assert changed.min() == 1
     if rate == 0:
         assert changed.max() == 1
+        assert (np.bincount(whose[-1].ravel()) > 50).all()  # of 320 children, a third each
+        assert len(np.unique(whose[-1])) == 3
     else:  # one, and each of the other eleven by chance; parents that share steps hide none of them
         count, mean = changed.size, changed.mean() - 1
         low, high = binom.ppf([5e-5, 1 - 5e-5], count * (LENGTH - 1), rate) / count

@@ -82,6 +82,31 @@ def test_edits_are_those_of_lists(edit, length, data):
     assert sources(edit, np.array([place]), segment, length).tolist() == [edited]
 
 
+@pytest.mark.parametrize("control", ["settings", "continuous"])
+def test_places_where_edits_failed_come_again_when_another_has_helped(control):
+    """Always the most salient place of the best option so far, but for those tried in vain since it is the best."""
+    env = Tank(control)
+    model = classifier(env, hole=False)
+    with watched() as queries:
+        Substitution().search(model, env, failures(env), Budget(300), np.random.default_rng(4))
+    _, _, _, tries = queries[0]
+    best, cost, each = tries.options, tries.cost[:, 0], np.arange(8)
+    failed, returned = np.zeros((8, LENGTH), bool), False
+    for _, _, fresh, tries in queries[1:]:
+        worth = np.where(failed, -1.0, saliency(model, best.segments()))
+        place = fresh.any(1).argmax(1)
+        going = ~failed.all(1)
+        assert np.array_equal(place[going], worth.argmax(1)[going])
+        first = tries.best(1)[:, 0]
+        better = (tries.cost[each, first] < cost) | ~going
+        returned |= bool((failed.sum(1) > 1)[better].any())
+        best[better] = tries.options[(each * tries.cost.shape[1] + first)[better]]
+        cost = np.where(better, tries.cost[each, first], cost)
+        failed[better] = False
+        failed[each, place] = ~better if control == "continuous" else True
+    assert returned
+
+
 @pytest.mark.parametrize("control", ["settings", "continuous", "valves"])
 def test_the_salient_step_is_edited_first(control):
     env, place = Tank(control), np.array([0, 3, 5, 11, 7, 2, 9, 6])
