@@ -1,11 +1,15 @@
 """The classifier finds the step that makes a stretch a catastrophe, and lets as much harmless behaviour pass as it was told."""
 
+from copy import copy
+
 import numpy as np
 import pytest
 import torch
 from proxygap.envs.core import ProxygapError
 from proxygap.reward_models.classifier import CatastropheClassifier
 from proxygap.reward_models.feedback import Catastrophes
+from proxygap.reward_models.networks import Ensemble, Examples, Training
+from proxygap.reward_models.robust import Noise
 from scipy.stats import binom
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -111,3 +115,101 @@ def test_says_what_else_is_wrong(model):
         CatastropheClassifier(acceptance=0.0)
     with pytest.raises(ProxygapError, match="call fit first"):
         CatastropheClassifier().suspicion(behaviour(3))
+
+
+def weights(model):
+    return torch.cat([tensor.detach().flatten() for tensor in model.network_.parameters()])
+
+
+def examples(model, catastrophes, rows):
+    """Stretches as `networks` learns from them."""
+    x = model.inputs_(model.inputs_.tensors(catastrophes.segments))[:, None]
+    valid = torch.from_numpy(catastrophes.segments.valid).float()[:, None]
+    return Examples(x, valid, torch.from_numpy(catastrophes.label.astype(np.float32)))[rows]
+
+
+@pytest.mark.parametrize("weight", [1.0, 4.0])
+def test_by_default_it_learns_by_the_plain_loss_bit_for_bit(weight):
+    """No transform, no attack on activations: just `Training`, where later records are worth their weight."""
+    first, later = labelled(80), labelled(40, seed=1)
+    model = CatastropheClassifier(ensemble=2, **QUICK).fit(first, later, weight=weight)
+    together = Catastrophes.joined([first, later])
+    train = np.setdiff1d(np.arange(120), model.held_)
+    lessons, held = (examples(model, together, rows) for rows in (train, model.held_))
+    network = Ensemble.fresh((model.inputs_.width, 32, 32, 1), np.random.SeedSequence(0).generate_state(2).tolist())
+    worth = torch.where(torch.arange(120) < 80, 1.0, weight)
+    given = (worth[train].expand(2, -1), worth[model.held_]) if weight != 1 else ()
+    training, rng = Training(model.steps, model.patience, model.batch, model.learning_rate), np.random.default_rng(0)
+    assert training(network, lessons, held, model.losses, rng, *given) == model.history_
+    assert torch.equal(weights(model), network.flat.flatten())
+
+
+def test_what_was_held_out_stays_held_out_when_more_is_found():
+    first, later, last = labelled(100), labelled(31, seed=1), labelled(20, seed=2)
+    held = [CatastropheClassifier(steps=1).fit(first, *more).held_ for more in ((), (later,), (later, last))]
+    assert set(held[0]) == {row for row in held[1] if row < 100}
+    assert set(held[1]) == {row for row in held[2] if row < 131}
+    new = set(held[2]) - set(held[0])
+    assert {row < 131 for row in new} == {True, False}
+
+
+def test_learning_goes_on_where_it_stopped(model):
+    data = labelled(1000)
+    further = copy(model)
+    further.steps = 50
+    before = weights(model).clone()
+    further.refit(data, labelled(50, seed=1))
+    fresh = CatastropheClassifier(steps=50, held_out=0.3, acceptance=0.9).fit(data, labelled(50, seed=1))
+    assert further.history_[0] < fresh.history_[0] / 2
+    assert further.inputs_ is model.inputs_
+    assert torch.equal(further.intercept_, model.intercept_)
+    assert torch.equal(weights(model), before)  # the one that was copied has learned nothing
+    held = data.segments[further.held_[further.held_ < 1000]]
+    harmless = ~fatal(held).any(1)
+    assert 0.87 <= further.accepts(held)[harmless].mean() <= 0.95  # its threshold is a new one
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"ensemble": 3, "seen": 0.5, "narrowest": 0.5}, {"latent": 3}, {"latent_epsilon": 0.1}]
+)
+def test_a_stored_model_goes_on_as_the_one_that_was_stored(settings, tmp_path):
+    data, more = labelled(60), labelled(20, seed=1)
+    model = CatastropheClassifier(steps=50, patience=50, **settings).fit(data)
+    model.save(tmp_path / "model")
+    found = CatastropheClassifier.load(tmp_path / "model")
+    assert found.latent_epsilon == settings.get("latent_epsilon", 0.0)
+    for each in (model, found):
+        each.refit(data, more, weight=2.0, alike=[Noise(0.1)])
+    assert torch.equal(weights(model), weights(found))
+    assert (model.threshold_, model.history_) == (found.threshold_, found.history_)
+
+
+def test_going_on_never_shows_a_member_what_it_was_not_shown(tmp_path):
+    data = labelled(60)
+    CatastropheClassifier(steps=60, ensemble=4, seen=0.5).fit(data).save(tmp_path / "model")
+    model = CatastropheClassifier.load(tmp_path / "model")
+    unseen = (model.network_.layers()[0][0] == 0).all(2)  # pyright: ignore[reportAttributeAccessIssue]
+    model.refit(data)
+    still = (model.network_.layers()[0][0] == 0).all(2)  # pyright: ignore[reportAttributeAccessIssue]
+    assert unseen.any()
+    assert torch.equal(unseen, still)
+
+
+def test_learning_anew_forgets_what_was_learned():
+    data, other = labelled(60), labelled(60, seed=1)
+    twice = CatastropheClassifier(**QUICK).fit(other).fit(data)
+    assert torch.equal(weights(twice), weights(CatastropheClassifier(**QUICK).fit(data)))
+
+
+def test_says_who_can_not_go_on(model):
+    standardised = copy(model).standardise(behaviour(20))
+    wrong = [
+        (lambda: CatastropheClassifier().refit(labelled(20)), "call fit first"),
+        (lambda: copy(model).refit(labelled(20, env="Desert")), "fitted to Meadow"),
+        (lambda: copy(model).refit(changed(labelled(20), severity=np.zeros(20))), "telling them apart needs"),
+        (lambda: standardised.refit(labelled(20)), "standardised has lost its odds"),
+        (lambda: CatastropheClassifier().fit(labelled(20), labelled(20, env="Desert")), "several environments"),
+    ]
+    for refused, message in wrong:
+        with pytest.raises(ProxygapError, match=message):
+            refused()
