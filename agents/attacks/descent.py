@@ -26,10 +26,15 @@ def descend(
     """Where `steps` steps lead against a direction in [-1, 1], within walls of the same shape; `way` 1 for down, -1 for up."""
     radius = (high - low) / 2
     places = low + 2 * radius * torch.from_numpy(rng.random(low.shape)).float()
-    stride = REACH / steps * (radius if way is None else radius * way)
-    for _ in range(steps):
-        places = torch.clamp(places - stride * direction(places), low, high)
+    reach = radius if way is None else radius * way
+    for stride in strides(steps):
+        places = torch.clamp(places - stride * reach * direction(places), low, high)
     return places
+
+
+def strides(steps: int) -> list[float]:
+    """How many radii each of so many steps leads: less and less, so that a valley between the walls is not overstepped."""
+    return [2.0 * REACH * left / (steps * (steps + 1)) for left in range(steps, 0, -1)]
 
 
 def like(values: Array | Tensor, tensor: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from ...envs.batch import Array
 from ...envs.core import ProxygapError
 from ..options import Options
 from .core import Attack, Hunt, at_least_one
-from .descent import REACH, gradient_of
+from .descent import gradient_of, strides
 
 
 @dataclass
@@ -71,8 +71,8 @@ class Layer:
         shape = self.target.latent_shape(*options.valid.shape)
         far = torch.from_numpy(rng.random((1, len(options), 1, 1))).float()
         move = radius * far * _unit(torch.from_numpy(rng.standard_normal(shape)).float())
-        for _ in range(descents):
-            move = move - REACH / descents * radius * _unit(gradient_of(suspicion, move))
+        for stride in strides(descents):
+            move = move - stride * radius * _unit(gradient_of(suspicion, move))
             move = move * (radius / move.norm(dim=-1, keepdim=True).clamp(min=1e-12)).clamp(max=1.0)
         with torch.no_grad():
             return suspicion(move).numpy()

@@ -64,7 +64,8 @@ def test_steps_that_are_padding_teach_nothing():
     first = LearnedDynamics(steps=20).fit(known, Tank("continuous").action_space)
     known.observation[:, 6:] = 1e6
     again = LearnedDynamics(steps=20).fit(known, Tank("continuous").action_space)
-    assert torch.equal(first.network_[0].weight, again.network_[0].weight)
+    pairs = zip(first.network_.parameters(), again.network_.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
 
 
 def test_nothing_seen_is_told_of():

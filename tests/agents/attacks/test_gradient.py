@@ -18,8 +18,8 @@ from proxygap.reward_models.networks import Ensemble
 from .holes import BUDGET, FLOWS, LENGTH, MARGIN, Tank, cases, classifier, failures, next_observation
 from .promises import assert_honest, assert_repeatable, hunted
 
-# Of 40 trials with five seeds all found something, after at most so many queries: 79, 597, 253.
-ENOUGH = {"continuous": Budget(150), "settings": BUDGET, "valves": Budget(500)}
+# Of 40 trials with five seeds all found something, after at most so many queries: 65, 649, 408.
+ENOUGH = {"continuous": Budget(150), "settings": BUDGET, "valves": Budget(700)}
 
 
 def settings_rules(observation, weights):
@@ -56,12 +56,12 @@ def test_it_is_the_gradient_that_leads_there(way, monkeypatch):
 def without_actions():
     """The tank's filter with a hole, if it had to make flows out by the levels before and after: only rules lead to actions."""
     model = classifier(Tank("continuous"))
-    old = model.network_.flat.detach()
+    (old,) = model.network_.parameters()
     first = torch.zeros(5, 3)  # inputs: level, usual flow, next level, usual flow; a constant
     first[0, :2], first[1, :2], first[2, :2] = *(torch.tensor([a, -a]) for a in (-1.0, -1.0)), torch.tensor([1.0, -1.0])
-    shapes = dict.fromkeys(("observation", "next_observation"), (2,))
+    shapes: dict[str, tuple[int, ...]] = {"observation": (2,), "next_observation": (2,)}
     model.inputs_ = Inputs(shapes, {}, {name: model.inputs_.normalisers[name] for name in shapes})
-    model.network_ = Ensemble((4, 3, 1), torch.cat([first.flatten(), old[0, -4:]])[None].requires_grad_())
+    model.network_ = Ensemble((4, 3, 1), torch.cat([first.flatten(), old.detach()[0, -4:]])[None].requires_grad_())
     return model
 
 
@@ -95,7 +95,7 @@ def test_a_score_is_a_gradient_of_a_candidate():
 
 @pytest.mark.parametrize(("control", "rules"), [("continuous", next_observation), ("settings", None)])
 def test_it_can_be_repeated(control, rules):
-    assert_repeatable(lambda seed: hunted(Tank(control), Gradient(rules), Budget(40), seed, cases=failures(Tank(control))))
+    assert_repeatable(lambda seed: hunted(Tank(control), Gradient(rules), Budget(30), seed, cases=failures(Tank(control))))
 
 
 def imagined(control, hole=False, policy=None):
@@ -136,7 +136,7 @@ def test_from_what_is_no_catastrophe_it_climbs_to_one():
     """Where the filter sees the level alone and nothing flows, more suspicion leads to the edge and over it."""
     env, model = Tank("continuous"), classifier(Tank("continuous"), hole=False)
     with torch.no_grad():
-        model.network_.flat[0, -4:-2] = 0.0  # what it makes of flows
+        model.network_.parameters()[0][0, -4:-2] = 0.0  # what it makes of flows
     still = cases(env, lambda loop: np.zeros((len(loop.start), 1), np.float32), seed=1)
     assert not replayed(env, still).severity.any()
     findings = Gradient(next_observation).search(model, env, still, Budget(60), np.random.default_rng(0))
