@@ -13,6 +13,8 @@ from .holes import BUDGET, LENGTH, MARGIN, Tank, classifier, failures
 from .promises import assert_honest, assert_repeatable, hunted
 from .watching import watched
 
+SETTINGS = Tank()
+
 
 @pytest.mark.parametrize("control", ["settings", "valves", pytest.param("continuous", marks=pytest.mark.slow)])
 def test_a_small_hole_is_found(control):
@@ -50,7 +52,7 @@ def test_every_option_is_one_query_in_training_and_after_it(steps):
     assert [action.shape[:2] for _, action, _, _ in queries[:3]] == [(3, 1), (3, 7), (3, 7)]  # the cases, then 21 worlds
 
 
-def staged(number=3, batch=8, env=Tank(), budget=BUDGET):
+def staged(number=3, batch=8, env=SETTINGS, budget=BUDGET):
     hunt = Hunt(classifier(env), env, failures(env, number), budget, np.random.default_rng(0))
     first = hunt.query(hunt.rows, hunt.action[:, None])
     return hunt, Stage(hunt, batch, first.options.observation)
