@@ -37,6 +37,7 @@ STUDIES = {  # of `proxygap study NAME`
         "How much gold is left when a learned reward is optimised?",
         f"{HERE}.overoptimization:Overoptimization",
     ),
+    "catastrophes": ("Who brings catastrophes about, and did anyone know?", f"{HERE}.catastrophes:Catastrophes"),
     "values": ("Are values learned that are only seen through cues, and reported honestly?", f"{HERE}.values:Values"),
     "reward-quality": (
         "Which number foretells what a learned reward is worth?",

@@ -162,7 +162,7 @@ def task_for(env: str, **settings: Any) -> RedTeamTask:
     if known := TASKS.get(world.name):
         return replace(known, settings={**known.settings, **settings}) if settings else known
     whole = isinstance(world, Gridworld) and world.form in ("board", "flat") and bool((world.numbers % 1 == 0).all())
-    return RedTeamTask(env, min(LENGTH, world.horizon), settings, one_hot=whole)
+    return RedTeamTask(env if ":" in env else world.name, min(LENGTH, world.horizon), settings, one_hot=whole)
 
 
 def drawn(task: RedTeamTask, number: int, seed: int) -> tuple[Scenes, Options]:
