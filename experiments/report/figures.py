@@ -60,7 +60,7 @@ def gap_bars(results: Results) -> go.Figure:
     for reward, name in REWARDS.items():
         found = [_shown(results, group, reward) for group in results.groups]
         values, labels = [estimate.value for estimate in found], [LABELS[group] for group in results.groups]
-        figure.add_bar(x=labels, y=values, name=name, error_y=_error_bars(found), marker_color=css(_reward_colour(reward)))
+        figure.add_bar(x=labels, y=values, name=name, error_y=error_bars(found), marker_color=css(_reward_colour(reward)))
         points, intervals = points + values, intervals + found
     figure.update_yaxes(
         title="normalised return" if is_normalised(results) else "return, each in its own unit", range=_range(points, intervals)
@@ -84,7 +84,7 @@ def term_sums(groups: dict[str, Group], term: str) -> go.Figure:
         figure.add_scatter(
             x=runs, y=[label] * len(runs), marker={"color": css(COLOURS[name], 0.3), "size": 6}, hoverinfo="skip"
         )
-        error = {**_error_bars([found[name]]), "color": colour}
+        error = {**error_bars([found[name]]), "color": colour}
         figure.add_scatter(
             x=[found[name].value],
             y=[label],
@@ -139,7 +139,7 @@ def _shown(results: Results, group: str, reward: str) -> Estimate:
     return normalised if normalised and is_normalised(results) else mean_interval(getattr(results.groups[group], reward))
 
 
-def _error_bars(found: Sequence[Estimate]) -> dict[str, Any]:
+def error_bars(found: Sequence[Estimate]) -> dict[str, Any]:
     """Asymmetric error bars; of no length where an interval is unknown."""
     ends = [(e.high - e.value, e.value - e.low) if np.isfinite([e.low, e.high]).all() else (0.0, 0.0) for e in found]
     up, down = zip(*ends, strict=True)
