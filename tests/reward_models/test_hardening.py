@@ -197,6 +197,13 @@ def test_mixed_attacks_have_their_shares_and_chance_of_their_own():
     assert found.sha256() == again.sha256()
     assert [labels for labels, _ in seen] == [10, 5, 5] * 2
     assert len({draw for _, draw in seen}) == 3
+
+    def wasteful(target, labels, rng):
+        rng.random(100)
+        return search(target, labels, rng)
+
+    mixed([wasteful, noted, noted], [2, 1, 1])(target, 20, np.random.default_rng(0))
+    assert seen[-2:] == seen[1:3]  # how much chance one needs is nothing to the others
     assert len(mixed([noted, noted])(target, 1, np.random.default_rng(0))) == 1  # who has no label is not asked
 
 
