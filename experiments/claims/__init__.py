@@ -32,8 +32,13 @@ CLAIMS: dict[int, tuple[str, ...]] = {  # number: one line, files
     ),
     10: ("STARC tells regret better than EPIC and DARD; shaping and scale change none of them.", "starc"),
     11: ("Over all stochastic policies any two rewards that differ can be hacked; over finite sets some can't.", "hackability"),
+    14: (
+        "A filtered system fails at another rate than the base rate times the share of catastrophes that is missed.",
+        "system_failure",
+    ),
     22: ("A model that tells nearly all pairs apart may still choose badly.", "distractors"),
     24: ("A model that is calibrated where it was taught is too sure of what its optimisation finds.", "overconfidence"),
+    25: ("Splitting and importance sampling tell how rare a failure is, without bias and cheaply.", "rare_failures"),
     27: ("The best of many noisy estimates disappoints, by a known amount.", "optimisers_curse"),
 }
 Judgement = Literal["holds", "fails", "inconclusive"]

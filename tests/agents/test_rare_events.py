@@ -249,6 +249,13 @@ def test_where_all_risks_are_alike_it_is_plain_sampling():
     assert variance == pytest.approx(USUAL.known / 250, rel=0.3)
 
 
+def test_the_same_scenes_meet_other_chance_when_they_are_played_again():
+    rng, scenes = np.random.default_rng(0), Scenes(Height(np.full(300, 9), np.zeros(300)), Draws.seeded(np.arange(300)))
+    first, second = (importance(Walk(), always(0), scenes, np.ones(300), 6, 300, rng).failed for _ in range(2))
+    assert first.any()
+    assert (first != second).any()
+
+
 def test_the_effective_number_is_all_where_weights_are_alike():
     assert Weighted(np.full(7, 3.0), np.zeros(7, bool), 3.0, 21, 0).effective == pytest.approx(7)
     assert Weighted(np.array([1.0, 1e-9]), np.zeros(2, bool), 1.0, 21, 0).effective == pytest.approx(1)
