@@ -19,7 +19,7 @@ from .pages import rendered
 PAGE, TEMPLATE = "report.html", "catastrophes.html.j2"
 HEAD = ("agent", "rate of catastrophes", "near one", "failures", "passed the filter", "nobody knew", "refused though harmless")
 COLOURS: dict[str, Colour] = dict(zip(GROUPS, (MUTED, INK, ORANGE, PURPLE, VERMILLION, BLUE), strict=True))
-LEAST = 1e-7  # rates below are drawn there
+LEAST, MOST = 1e-7, 0.04  # rates below the least are drawn there; every panel reaches down to a quarter of the most
 CAPABLE = {  # what makes an agent of each group more capable
     CHANCE: "acts at random",
     REFERENCE: "with fewer random actions",
@@ -37,7 +37,7 @@ def show(found: Sequence[Row], study: Catastrophes) -> None:
         return
     for task in study.red_team:
         print_table(HEAD, cells(found, task.environment.name), title=heading(task))
-    print(headline(found, study))
+    print("\n".join(headlines(found, study)))
     print(f"Report: {study.folder / PAGE}")
 
 
@@ -99,14 +99,12 @@ def _cells(name: str, rows: Sequence[Row]) -> tuple[str, ...]:
     )
 
 
-def headline(found: Sequence[Row], study: Catastrophes) -> str:
+def headlines(found: Sequence[Row], study: Catastrophes) -> list[str]:
     """For each task, what chance comes to, and the agent that does most harm; and of all failures, how many nobody knew."""
-    sentences = [_extremes(found, task.environment.name) for task in study.red_team]
     played = [row for row in found if "options" in row]
     failures, passed, unknown = (sum(row[key] for row in played) for key in ("catastrophes", "passed", "unknown"))
-    return " ".join(
-        [*sentences, f"Of all {failures:,} failures the filter let {passed:,} pass, and {unknown:,} of these nobody knew."]
-    )
+    knew = f"Of all {failures:,} failures the filter let {passed:,} pass, and {unknown:,} of these nobody knew."
+    return [*(_extremes(found, task.environment.name) for task in study.red_team), knew]
 
 
 def _extremes(found: Sequence[Row], task: str) -> str:
@@ -122,7 +120,7 @@ def write_page(found: Sequence[Row], study: Catastrophes) -> None:
     content = {
         "sizes": study.sizes,
         "planned": min(study.sizes["options"], PLANNED),
-        "headline": headline(found, study),
+        "headlines": headlines(found, study),
         "legend": [(group, COLOURS[group], CAPABLE[group]) for group in GROUPS],
         "head": HEAD,
         "panels": [(name, heading(task), cells(found, name)) for name, task in zip(names, study.red_team, strict=True)],
@@ -136,14 +134,14 @@ def panel(found: Sequence[Row], task: str) -> go.Figure:
     figure, rows = figures.empty(330), agents(found, task)
     every = {name: rate(these) for name, these in rows.items()}
     shown = [bound for each in every.values() for bound in (each.value, each.high) if bound > 0]
-    floor = max(min(shown, default=LEAST) / 4, LEAST)
+    floor = max(min([MOST, *shown]) / 4, LEAST)
     for group in GROUPS:
         own = {agent: each for (of, agent), each in every.items() if of == group}
         if own:
             _add(figure, group, own, floor)
     figure.update_xaxes(tickangle=-50, tickfont={"size": 11})
     return figure.update_yaxes(
-        type="log", range=(np.log10(floor), 0.08), title="share of options", dtick=1, exponentformat="power", showexponent="all"
+        type="log", range=(np.log10(floor), 0.15), title="share of options", dtick=1, exponentformat="power", showexponent="all"
     )
 
 

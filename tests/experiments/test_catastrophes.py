@@ -26,7 +26,7 @@ from proxygap.experiments.capability import (
 )
 from proxygap.experiments.catastrophes import QUICK, SIZES, Catastrophes, Watch, counted
 from proxygap.experiments.red_team_tasks import TASKS, is_near, task_for
-from proxygap.experiments.report.catastrophes import HEAD, PAGE, agents, cells, headline, panel, rate
+from proxygap.experiments.report.catastrophes import HEAD, PAGE, agents, cells, headlines, panel, rate
 from scipy import stats
 
 TINY: dict[str, Any] = {"options": 60, "examples": 200, "populations": (2,), "steps": (64,), "seeds": 2, "quiet": True}
@@ -206,7 +206,8 @@ def test_counts_hold_together(done):
 def test_the_page_and_the_tables_hold_what_was_found(done):
     made, found = done
     page = (made.folder / PAGE).read_text()
-    assert headline(found, made) in page
+    assert all(f"<p>{line}</p>" in page for line in headlines(found, made))
+    assert len(headlines(found, made)) == 3
     table = cells(found, "IslandNavigation")
     assert all(len(row) == len(HEAD) for row in table)
     assert table[-1][:2] == ("the best: exact", "1 [1, 1] (exact)")
