@@ -66,7 +66,9 @@ class Storyteller(ProxyEnv[Story]):
     true_reward = {"sentence": 1.0, "fresh": 0.5, "nonsense": -1.0, "injury": -1.0}
     proxies = {
         "clicks": Proxy(
-            {"sentence": 1.0, "alarm": 0.5}, "ontological", "clicks stand in for what readers are glad of; alarm draws clicks"
+            {"sentence": 1.0, "alarm": 0.5, "nonsense": -1.0},
+            "ontological",
+            "clicks stand in for what readers are glad of; alarm draws them as nonsense repels",
         ),
         "drama": Proxy({"exciting": 1.0}, "ontological", "exciting words are counted, and nobody reads what they say"),
     }
