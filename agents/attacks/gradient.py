@@ -22,7 +22,6 @@ from .descent import descend, gradient_of, like
 from .dynamics import Dynamics, LearnedDynamics
 from .relaxed import Choices, Relaxed, relaxed
 
-SMALLEST = 0.01  # radius of a ball, at least; at most 1, which reaches from one choice to another or halfway through a box
 MOST_STEPS = 20_000  # of behaviour, the latest, that rules are learned from
 
 __all__ = ["Dynamics", "Gradient", "LearnedDynamics"]
@@ -72,17 +71,21 @@ class Gradient(Attack):
         each = np.repeat(rows, self.population)
         options, centre = best.options[each], actions.places(best.action[each])
         imagined = Imagined(hunt.target, options, actions, centre, rules.dynamics)
-        radius, way = (like(part, centre) for part in (self._radius(hunt, len(each)), self._way(hunt, options, best, each)))
+        radius, way = (
+            like(part, centre)
+            for part in (self._radius(hunt, len(each), actions.smallest), self._way(hunt, options, best, each))
+        )
         low, high = actions.project(centre - radius), actions.project(centre + radius)
         places = descend(hunt.rng, lambda now: self._direction(imagined.gradient(now)), low, high, self.descents, way)
         hunt.ask(rows, self.population * self.descents)
         found = actions.actions(places)
         return found.reshape(len(rows), self.population, *found.shape[1:])
 
-    def _radius(self, hunt: Hunt, number: int) -> Array:
-        """How far each candidate may move each step, [M, T]: SMALLEST to 1, on a log scale; 0 at steps that are left alone."""
+    def _radius(self, hunt: Hunt, number: int, smallest: float) -> Array:
+        """How far each candidate may move each step, [M, T]: up to 1, on a log scale; 0 at steps that are left alone."""
         free = hunt.rng.random((number, hunt.length)) < hunt.rng.random((number, 1))
-        return free * SMALLEST ** hunt.rng.random((number, 1))
+        free[np.arange(number), hunt.rng.integers(hunt.length, size=number)] = True
+        return free * smallest ** hunt.rng.random((number, 1))
 
     def _way(self, hunt: Hunt, options: Options, best: "Best", each: Array) -> Array:
         """[M] 1 where less suspicion is wanted, and -1 where more, which may lead to a catastrophe, or to a worse one."""

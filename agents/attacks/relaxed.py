@@ -21,6 +21,8 @@ SURE = 3.0  # logits by which the choice that is made is ahead of the others
 class Relaxed(Protocol):
     """Actions [..., *action] of a space, their places (what gradients move), and the numbers that a world is told."""
 
+    smallest: float  # radius within which places are worth trying, at least
+
     def exact(self, action: Array) -> Tensor:
         """The numbers of these very actions: those of a box, or weights 0 and 1 of every choice."""
         ...
@@ -56,6 +58,7 @@ class Bounded:
     """Actions in a box."""
 
     space: spaces.Box
+    smallest: float = 0.01
 
     def exact(self, action: Array) -> Tensor:
         return torch.from_numpy(action.astype(np.float32))
@@ -84,6 +87,7 @@ class Choices:
     """One or several choices; the numbers are weights [..., *action, n] of the whole numbers from the lowest on."""
 
     space: spaces.Discrete | spaces.MultiDiscrete
+    smallest: float = 0.5  # from which on another choice can be the nearest
 
     def __post_init__(self) -> None:
         many = self.space.n if isinstance(self.space, spaces.Discrete) else self.space.nvec

@@ -38,6 +38,9 @@ def test_wherever_one_moves_actions_stay_in_their_space(space, seed, size):
     places = kind.places(np.broadcast_to(space.sample(), (3, 2, *space.shape)))
     moved = kind.project(places + size * torch.randn(places.shape, generator=generator))
     assert all(space.contains(action) for action in kind.actions(moved).reshape(6, *space.shape))
+    if isinstance(space, spaces.Box):
+        numbers = kind.numbers(moved).numpy()
+        assert ((numbers >= space.low - 1e-5) & (numbers <= space.high + 1e-5)).all()
 
 
 @pytest.mark.parametrize("name", ["discrete", "several"])
