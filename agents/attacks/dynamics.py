@@ -67,7 +67,7 @@ class LearnedDynamics:
         target = self.moves_(after - seen)
         for _ in range(self.steps):
             rows = torch.randint(len(seen), (min(self.batch, len(seen)),), generator=generator)
-            told = done[rows] if allowed is None else _blurred(done[rows], allowed, generator)
+            told = done[rows] if allowed is None else blurred(done[rows], allowed, generator)
             x = self.inputs_(torch.cat([seen[rows], told.flatten(1)], 1))
             optimiser.zero_grad()
             nn.functional.mse_loss(self.network_(x), target[rows]).backward()
@@ -104,7 +104,7 @@ def _fan_in(network: nn.Sequential) -> list[tuple[Tensor, int]]:
     return [(parameter, layer.in_features) for layer in layers for parameter in (layer.weight, layer.bias)]
 
 
-def _blurred(weights: Tensor, allowed: Tensor, generator: torch.Generator) -> Tensor:
+def blurred(weights: Tensor, allowed: Tensor, generator: torch.Generator) -> Tensor:
     """Choices [M, ..., n] of which a part of the weight, drawn for each row, has gone to others at random."""
     others = torch.rand(weights.shape, generator=generator) * allowed
     share = BLUR * torch.rand((len(weights), *[1] * (weights.dim() - 1)), generator=generator)

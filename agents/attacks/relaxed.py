@@ -65,7 +65,7 @@ class Bounded:
 
     def places(self, action: Array) -> Tensor:
         low, width = self._walls()
-        return 2.0 * (self.exact(action) - low) / width - 1.0
+        return 2.0 * (self.exact(action) - low) / torch.where(width > 0, width, 1.0) - 1.0
 
     def numbers(self, places: Tensor) -> Tensor:
         low, width = self._walls()
@@ -79,7 +79,7 @@ class Bounded:
 
     def _walls(self) -> tuple[Tensor, Tensor]:
         low, high = (torch.from_numpy(wall.astype(np.float32)) for wall in (self.space.low, self.space.high))
-        return low, torch.where(high > low, high - low, 1.0)
+        return low, high - low
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from proxygap.agents.attacks.dynamics import LearnedDynamics
+from proxygap.agents.attacks.dynamics import BLUR, LearnedDynamics, blurred
 from proxygap.agents.attacks.relaxed import relaxed
 from proxygap.agents.options import replayed
 from proxygap.agents.rollouts import random_policy
@@ -36,6 +36,17 @@ def test_blurred_choices_are_understood():
     level, weights = torch.tensor([[2.0, 0.2]]).repeat(6, 1), 0.82 * torch.eye(6) + 0.03
     moved = (rules(level, weights) - level)[:, 0].numpy()
     np.testing.assert_allclose(moved, FLOWS, atol=0.2)
+
+
+def test_blurring_gives_part_of_the_weight_to_what_can_be_chosen():
+    allowed = torch.tensor([[True, True, False, False], [True, True, True, True]])
+    weights = torch.zeros(5000, 2, 4)
+    weights[:, 0, 1] = weights[:, 1, 3] = 1.0
+    found = blurred(weights, allowed, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found.sum(-1), torch.ones(5000, 2))
+    assert (found[:, ~allowed] == 0).all()
+    assert found[:, [0, 1], [1, 3]].min() >= 1 - BLUR
+    np.testing.assert_allclose(found[:, 1, :3].mean(0), BLUR / 2 / 4, atol=0.003)
 
 
 def test_gradients_reach_what_is_done():
