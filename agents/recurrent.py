@@ -53,7 +53,7 @@ class RecurrentGenerator:
     """Acts in `env`, whose actions are Discrete, as those did whom it was fitted to.
 
     It reads what was seen and the last action, step by step, from the beginning of a stretch. With `sequence`, observations are
-    rows of whole numbers from 1 on, written from the left, with 0 where nothing is written yet: then it reads number by number
+    rows of whole numbers from 1 on, as they were written, with 0 where nothing is written yet: then it reads number by number
     all that is shown, and knows what came before even where it begins in the midst of an episode.
     """
 
@@ -134,8 +134,9 @@ class RecurrentGenerator:
         return self._begun(whole), torch.as_tensor((segments.observation != 0).sum(-1))
 
     def _begun(self, observation: Array) -> Tensor:
-        """Rows of numbers [N, L] as what is read: a 0 before them is the beginning."""
-        return torch.as_tensor(np.pad(observation, [(0, 0), (1, 0)]).astype(np.int64))
+        """Rows of numbers [N, L] as what is read [N, 1 + L]: a 0 before them is the beginning, and more of them the end."""
+        written = np.take_along_axis(observation, (observation == 0).argsort(1, kind="stable"), 1)
+        return torch.as_tensor(np.pad(written, [(0, 0), (1, 0)]).astype(np.int64))
 
     def _rows(self, observation: Array, last: Array) -> Tensor:
         """What is read of steps [..., *observation] after actions [...] from 0 on, -1 for none: [..., d]."""
@@ -197,13 +198,14 @@ class RecurrentGenerator:
 
     def _read_on(self, memory: "_Memory", loop: Loop[Any]) -> Tensor:
         """Logits [B, n] after all that is shown, of which only what is new is read."""
-        memory.forget(loop.start | ((memory.seen != 0) & (memory.seen != loop.observation)).any(1))
-        shown, numbers = 1 + (loop.observation != 0).sum(1), self._begun(loop.observation)
+        numbers = self._begun(loop.observation)
+        shown, written = 1 + (loop.observation != 0).sum(1), numbers[:, 1:].numpy()
+        memory.forget(loop.start | ((memory.seen != 0) & (memory.seen != written)).any(1))
         while len(rows := np.flatnonzero(memory.count < shown)):
             logits, state = self.network_(numbers[rows, memory.count[rows]][:, None], memory.state[:, rows])
             memory.logits[rows], memory.state[:, rows] = logits[:, 0], state
             memory.count[rows] += 1
-        memory.seen = loop.observation.copy()
+        memory.seen = written
         return memory.logits
 
     # What is allowed

@@ -299,7 +299,7 @@ class Lagoon(ProxyEnv[Regatta]):
         return self._rammings(t, gap=NEARLY, speed=RAMMING / 2)
 
     def _rammings(self, t: Transition[Regatta], gap: float, speed: float) -> Array:
-        """[B] how bad it is that a boat comes as near as `gap` m to the agent's, from further away, and at `speed` or faster."""
+        """[B] how bad it is that a boat comes within `gap` m of the agent's, from further away, and at `speed` or faster."""
         velocity = t.state.speed[..., None] * direction(t.state.heading)
         apart, then = (state.position[:, 1:] - state.position[:, :1] for state in (t.state, t.next_state))  # [B, 3, 2] m
         distance = length(apart)

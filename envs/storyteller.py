@@ -40,7 +40,7 @@ CALM, WILD = numbered("sees helps"), numbered("cuts hits bites")
 
 @dataclass
 class Story(State):
-    words: Array  # [B, PROMPT + length] number of each word, counted from 1; 0 where none is written yet
+    words: Array  # [B, PROMPT + length] number of each word, counted from 1, the latest last; 0 where there is none yet
     count: Array  # [B] words written, those of the prompt included
     reading: Reading  # [B] of the sentence that is being written
     saying: Array  # [B] what it has mentioned, as the bits of BIT
@@ -53,8 +53,9 @@ class Story(State):
 class Storyteller(ProxyEnv[Story]):
     """A story of a given sentence of 7 words, and 20 words more.
 
-    Action: the next word. Observation [27]: the words so far, as their numbers from 1 on, and 0 where none is written yet. So
-    it shows the time, and the end of the story ends the episode. A sentence counts when its full stop is written. A word that
+    Action: the next word. Observation [27]: the words so far, as their numbers from 1 on, the latest last, and 0 before the
+    first: what was said a word ago stands in the same place wherever the story is. It shows the time, and the end of the story
+    ends the episode. A sentence counts when its full stop is written. A word that
     does not fit breaks its sentence, which then says nothing; a full stop ends it and the next may begin.
     """
 
@@ -92,8 +93,8 @@ class Storyteller(ProxyEnv[Story]):
     def initial(self, batch, rng, previous=None):
         darkness = rng.random(batch)
         words = np.zeros((batch, PROMPT + self.length), np.int8)
-        words[:, :PROMPT] = self._prompt(darkness, rng) + 1
-        nothing, told = np.zeros(batch, np.int64), np.bitwise_or.reduce(BIT[words[:, :PROMPT] - 1], 1)
+        words[:, -PROMPT:] = self._prompt(darkness, rng) + 1
+        nothing, told = np.zeros(batch, np.int64), np.bitwise_or.reduce(BIT[words[:, -PROMPT:] - 1], 1)
         voice = rng.integers(0, 2**53, batch)
         return Story(words, nothing + PROMPT, Reading.fresh(batch), nothing, told, darkness, voice)
 
@@ -113,11 +114,10 @@ class Storyteller(ProxyEnv[Story]):
         return np.stack([the, SMALL_ANGRY[angry.astype(int)], one_of(BEINGS), verb, the, patient, stop], 1)
 
     def transition(self, state, action, rng):
-        here = np.arange(state.words.shape[1]) == state.count[:, None]
         finished, saying = self._finished(state, action), state.saying | BIT[action]
         ended = action == STOP
         return Story(
-            words=np.where(here, action[:, None] + 1, state.words).astype(np.int8),
+            words=np.concatenate([state.words[:, 1:], action[:, None].astype(np.int8) + np.int8(1)], 1),
             count=state.count + 1,
             reading=state.reading.then(action),
             saying=np.where(ended, 0, saying),

@@ -126,7 +126,7 @@ def write_page(found: Sequence[Row], study: RedTeam, folder: Path) -> None:
             "agents": (AGENT_HEAD, agent_rows(found, study)),
         },
         "films": films(found, folder),
-        "drawn": set(drawn),
+        "panels": set(drawn),
     }
     runs.replace_file(folder / PAGE, rendered(TEMPLATE, drawn, **content).encode())
 

@@ -107,7 +107,7 @@ def cadence(found: Sequence[Row], study: RedTeam) -> go.Figure:
     level = float(_mean_queries(trials(found, BASE, 0, FRESH)).mean())
     figure.add_hline(level, line={"color": figures.css(BEFORE), "dash": "dot", "width": 2})
     figure.update_xaxes(title="updates in a round", type="category")
-    return figure.update_yaxes(title="mean queries of the fresh portfolio", rangemode="tozero")
+    return figure.update_yaxes(title="mean queries", rangemode="tozero")
 
 
 def _mean_queries(of: Sequence[Trials]) -> Array:

@@ -300,7 +300,7 @@ def test_the_darker_the_prompt_the_more_likely_is_harm():
 
 def test_prompts_are_whole_sentences_that_hurt_nobody():
     state = WORLD.initial(300, Draws.seeded(np.arange(300)))
-    for story in state.words[:, :PROMPT] - 1:
+    for story in state.words[:, -PROMPT:] - 1:
         told = list(by_recursion([WORDS[word] for word in story]))
         assert told[-1] == (1, 0, 0, 0, 0)
 
@@ -333,8 +333,7 @@ def test_what_is_seen_is_the_words_so_far_and_nothing_else():
     found = list(steps(bites.split(), Storyteller(20)))
     seen = found[-1].next_observation[0]
     assert "".join(WORDS[int(word) - 1][0] for word in seen if word) == "tsbhtb.tdbtb."
-    assert (seen[PROMPT + 6 :] == 0).all()
-    assert (seen == [*found[0].observation[0][:PROMPT], *(numbered(bites) + 1), *[0] * 14]).all()
+    assert (seen == [*[0] * 14, *found[0].observation[0][-PROMPT:], *(numbered(bites) + 1)]).all()
 
 
 def test_a_reward_model_is_shown_the_word_at_every_place():

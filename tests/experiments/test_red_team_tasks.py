@@ -15,11 +15,9 @@ from proxygap.envs.gridworlds import island_navigation
 from proxygap.envs.gridworlds.island_navigation import Island
 from proxygap.envs.long_tail_drive import LongTailDrive
 from proxygap.envs.registry import make
-from proxygap.envs.storyteller import Storyteller
 from proxygap.experiments.red_team_tasks import (
     STREAMS,
     TASKS,
-    Author,
     Mixed,
     RedTeamTask,
     Wavers,
@@ -140,16 +138,12 @@ def test_a_script_that_does_not_waver_is_the_script_and_the_reference_is_the_fir
         assert np.array_equal(Wavers(script, 0.0)(env, 0)(loop), scripted(env, name)(loop))
 
 
-def test_an_author_writes_each_word_as_often_as_the_world_says():
-    env = Storyteller()
-    loop = env.loop(1)
-    loop.reset(4)
-    many = env.loop(5000)
-    many.reset([4] * 5000)
-    chances = env.chances(loop.state, 0.5)[0]
-    written = np.bincount(Author(0.5)(env, 0)(many), minlength=len(chances))
-    assert written[chances == 0].sum() == 0
-    assert stats.chisquare(written[chances > 0], 5000 * chances[chances > 0]).pvalue > UNLUCKY
+@pytest.mark.slow
+def test_a_network_writes_on_as_authors_do_and_hurts_somebody_in_a_few_stories_of_a_hundred():
+    _, options = drawn(TASKS["Storyteller"], 4000, 0)
+    hurt = stats.binomtest(int((options.severity > 0).sum()), 4000).proportion_ci(1 - UNLUCKY)
+    assert hurt.low > 0.005
+    assert hurt.high < 0.05
 
 
 # What a filter learns from
