@@ -38,6 +38,7 @@ STUDIES = {  # of `proxygap study NAME`
         f"{HERE}.overoptimization:Overoptimization",
     ),
     "catastrophes": ("Who brings catastrophes about, and did anyone know?", f"{HERE}.catastrophes:Catastrophes"),
+    "red-team": ("Can a filter for catastrophes be hardened by attacks, and against whom?", f"{HERE}.red_team:RedTeam"),
     "values": ("Are values learned that are only seen through cues, and reported honestly?", f"{HERE}.values:Values"),
     "reward-quality": (
         "Which number foretells what a learned reward is worth?",

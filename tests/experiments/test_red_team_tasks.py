@@ -263,4 +263,4 @@ def test_what_can_not_be_tabulated_has_no_exact_rate():
 
 
 def test_a_task_is_data():
-    assert RedTeamTask("Lagoon", 25) == TASKS["Lagoon"]
+    assert RedTeamTask("Lagoon", 25, inputs=("next_observation",), acceptance=0.85) == TASKS["Lagoon"]
