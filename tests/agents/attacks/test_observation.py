@@ -203,6 +203,22 @@ def test_with_no_error_it_is_the_environment_itself():
     np.testing.assert_allclose(tensors.detach(), model.suspicion(true.segments()), rtol=1e-5)
 
 
+def test_catastrophes_may_lie_in_what_the_agent_does():
+    class Careless(Tank):
+        def catastrophe(self, t):
+            return (t.action == 5).astype(float)
+
+        def near_catastrophe(self, t):
+            return (t.action >= 4).astype(float)
+
+    (env, cases), careless = misled(), Careless()
+    env.env = careless
+    for error, severity, near in ((-1.0, 1, 1), (1.0, 0, 1), (0.0, 0, 0)):
+        found = replayed(env, replace(cases, action=np.full_like(cases.action, error)))
+        assert (found.severity == severity).all()
+        assert (found.near == near).all()
+
+
 def test_a_filter_that_sees_no_actions_needs_not_watch():
     env, _ = misled()
     model = classifier(env.env)
