@@ -82,6 +82,9 @@ def test_the_first_to_find_has_found():
     assert findings.found.all()
     assert (portfolio.finders_ == 0).all()
     assert (findings.queries < 500).all()
+    further = Portfolio([Gradient(next_observation), Mutation()], keep_going=True)
+    assert hunted(CONTINUOUS, further, Budget(400)).found.all()
+    assert (further.finders_ == 0).all()
 
 
 def test_without_a_hole_it_finds_nothing_and_says_how_sure_that_is():
