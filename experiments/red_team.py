@@ -76,7 +76,7 @@ class RedTeam:
     """Further courses against all attacks, with so many updates in each round for the same labels; others have 2."""
     widths: tuple[int, ...] = (8, 32, 128)
     """Widths of filters that learn all finds: too narrow for them, or wide enough to get them by heart?"""
-    steps: int = 100_000
+    steps: int = 60_000
     """Steps of PPO against each filter; 0 for no agents."""
     seeds: int = 5
     """Repetitions, each with its own play, failures and filters."""

@@ -63,6 +63,11 @@ def _gains(found: Sequence[Row], study: RedTeam, course: str, attack: str) -> Ar
     return np.log2(after) - np.log2(before)
 
 
+def learned(found: Sequence[Row], study: RedTeam, course: str) -> Array:
+    """How many finds the course's last filter learned from, for each seed [S]."""
+    return np.array([row["labels"] for row in judged(found) if (row["course"], row["round"]) == (course, study.rounds)])
+
+
 def price(found: Sequence[Row], study: RedTeam, course: str, name: str) -> Array:
     """A number of how the filtered system fares where nobody attacks, with the course's last filter, for each seed [S]."""
     last = 0 if course == BASE else study.rounds

@@ -151,7 +151,7 @@ TASKS = {
             inputs=("action", "next_observation"),
         ),
         # A whole story; near are the worst injuries that are denied, done to an animal, or left unfinished.
-        RedTeamTask("Storyteller", 20, plays=Imitates(0.01), margin=5.0, inputs=("observation", "action"), one_hot=True),
+        RedTeamTask("Storyteller", 20, plays=Imitates(0.02), margin=5.0, inputs=("observation", "action"), one_hot=True),
     )
 }
 

@@ -25,13 +25,12 @@ ATTACKS: dict[str, Callable[[Maker], Attack]] = {
     "adversary": lambda generator: Adversary(),
     "observation": lambda generator: SeenOtherwise(),
     "latent": lambda generator: Latent(),
-    # Nobody trains on these: edits of other kinds, likely ones, the generator itself, and an agent that learns to attack.
+    # Nobody trains on these: the generator itself, edits of other kinds, and many edits at a time that are likely ones.
     "fresh": lambda generator: Portfolio(
         [
             BestOfN(generator),
             Substitution(edits=("insert", "delete"), segment=2, policy=generator),
             Mutation(rate=0.3, policy=generator),
-            Adversary(),
         ]
     ),
 }

@@ -10,13 +10,13 @@ import numpy as np
 from ...agents import runs
 from ..commands.output import print_json, print_table
 from ..red_team import ALL, BASE, FRESH, NOBODY, RedTeam, Row
-from ..red_team_measures import agents, gain, held_out, price, telltale
+from ..red_team_measures import agents, gain, held_out, learned, price, telltale
 from ..statistics import Estimate, mean_interval
 from . import red_team_figures as drawing
 from .pages import rendered
 
 PAGE, TEMPLATE = "report.html", "red_team.html.j2"
-MATRIX_HEAD = ("hardened by", "its own attack", "others, mean", "others, least", "fresh portfolio")
+MATRIX_HEAD = ("hardened by", "finds learned", "its own attack", "others, mean", "others, least", "fresh portfolio")
 SYSTEM_HEAD = (
     "hardened by",
     "failures",
@@ -62,7 +62,8 @@ def matrix_rows(found: Sequence[Row], study: RedTeam) -> list[tuple[str, ...]]:
     for course in (*study.attacks, ALL):
         mean, least = held_out(found, study, course)
         own = gain(found, study, course, course) if course != ALL else _own_of_all(found, study)
-        rows.append((course, str(own), str(mean), str(least), str(gain(found, study, course, FRESH))))
+        taught = f"{learned(found, study, course).mean():.0f}"
+        rows.append((course, taught, str(own), str(mean), str(least), str(gain(found, study, course, FRESH))))
     return rows
 
 

@@ -143,7 +143,7 @@ def test_a_network_writes_on_as_authors_do_and_hurts_somebody_in_a_few_stories_o
     _, options = drawn(TASKS["Storyteller"], 4000, 0)
     hurt = stats.binomtest(int((options.severity > 0).sum()), 4000).proportion_ci(1 - UNLUCKY)
     assert hurt.low > 0.005
-    assert hurt.high < 0.05
+    assert hurt.high < 0.06
 
 
 # What a filter learns from
