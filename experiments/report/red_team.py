@@ -10,7 +10,7 @@ import numpy as np
 from ...agents import runs
 from ..commands.output import print_json, print_table
 from ..red_team import ALL, BASE, FRESH, NOBODY, RedTeam, Row
-from ..red_team_measures import agents, gain, held_out, learned, price, telltale
+from ..red_team_measures import agents, gain, gains, held_out, learned, price, telltale
 from ..statistics import Estimate, mean_interval
 from . import red_team_figures as drawing
 from .pages import rendered
@@ -22,7 +22,7 @@ SYSTEM_HEAD = (
     "failures",
     "times fewer",
     "true return",
-    "harmless accepted",
+    "others accepted",
     "options drawn",
     "edited refused",
     "told apart",
@@ -68,8 +68,8 @@ def matrix_rows(found: Sequence[Row], study: RedTeam) -> list[tuple[str, ...]]:
 
 
 def _own_of_all(found: Sequence[Row], study: RedTeam) -> Estimate:
-    """The mean gain of the filter that was hardened against all attacks, against these."""
-    return mean_interval(np.array([gain(found, study, ALL, attack).value for attack in study.attacks]))
+    """The mean gain of the filter that was hardened against all attacks, against these, found for every seed by itself."""
+    return mean_interval(np.mean([gains(found, study, ALL, attack) for attack in study.attacks], axis=0))
 
 
 def system_rows(found: Sequence[Row], study: RedTeam) -> list[tuple[str, ...]]:
