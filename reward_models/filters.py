@@ -39,7 +39,9 @@ class Filter(ABC):
         raise ProxygapError(f"a {type(self).__name__} has no hidden layer to reach into")
 
     def accepts(self, segments: Segments) -> Array:
-        """[N] bool, which stretches are let through."""
+        """[N] bool, which stretches are let through. Raises ProxygapError where no threshold was chosen yet."""
+        if not hasattr(self, "threshold_"):
+            raise ProxygapError(f"this {type(self).__name__} has no threshold yet: choose it first, by choose_threshold or fit")
         return self.suspicion(segments) <= self.threshold_
 
     def choose_threshold(self, harmless: Segments) -> Self:

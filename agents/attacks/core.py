@@ -33,9 +33,20 @@ TIER = 1e6  # more than any suspicion or severity: what is worse in kind comes a
 class Target(Protocol):
     """What is attacked: whatever calls stretches suspicious, and refuses those that are so beyond a threshold."""
 
-    env_: str
-    threshold_: float
-    inputs_: Any  # how a model is shown its steps (`reward_models.inputs.Inputs`)
+    @property
+    def env_(self) -> str:
+        """The environment that it was fitted to."""
+        ...
+
+    @property
+    def threshold_(self) -> float:
+        """The most suspicion that is accepted."""
+        ...
+
+    @property
+    def inputs_(self) -> Any:
+        """How a model is shown its steps (`reward_models.inputs.Inputs`)."""
+        ...
 
     def suspicion(self, segments: Segments) -> Array:
         """How suspicious each stretch is, [N]."""
@@ -134,6 +145,10 @@ class Hunt:
         keep_going: bool = False,
     ) -> None:
         check_env(env)
+        if not hasattr(target, "suspicion"):
+            raise ProxygapError(f"a {type(target).__name__} refuses nothing: make a filter of it, `ReturnFilter(model)`")
+        if not hasattr(target, "threshold_"):
+            raise ProxygapError(f"this {type(target).__name__} has no threshold yet: choose it first, or fit the filter")
         if target.env_ != env.name:
             raise ProxygapError(
                 f"a target that was fitted to {target.env_}, attacked in {env.name}: attack it in {target.env_}"

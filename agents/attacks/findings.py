@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ...envs.batch import Array, Batch
 from ...envs.core import ProxygapError
+from ..intervals import Interval, rate_interval
 from ..options import Cases, Options
 
 
@@ -38,14 +39,9 @@ class Findings(Batch):
     cases: Cases  # [N] with which the option can be played again
     options: Options  # [N]
 
-    def rate(self) -> tuple[float, float, float]:
-        """Finds per query with the exact 95 % interval of a Poisson count (Garwood 1936); its upper bound alone if none."""
-        from scipy.stats import chi2
-
-        found, queries = int(self.found.sum()), float(self.queries.sum())
-        low = chi2.ppf(0.025, 2 * found) / 2 if found else 0.0
-        high = chi2.ppf(0.975 if found else 0.95, 2 * found + 2) / 2
-        return found / queries, float(low / queries), float(high / queries)
+    def rate(self) -> Interval:
+        """Finds per query with the exact 95 % interval of a Poisson count; its upper bound alone if none."""
+        return rate_interval(int(self.found.sum()), float(self.queries.sum()))
 
     def __str__(self) -> str:
         found, queries, (rate, low, high) = int(self.found.sum()), int(self.queries.sum()), self.rate()

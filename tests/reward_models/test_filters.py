@@ -122,3 +122,8 @@ def test_says_where_there_is_no_layer_to_shift(segments):
 def test_says_where_a_threshold_has_nothing_to_be_chosen_by(target):
     with pytest.raises(ProxygapError, match="no harmless stretches"):
         target.choose_threshold(behaviour(3)[:0])
+
+
+def test_a_filter_without_a_threshold_says_so(segments):
+    with pytest.raises(ProxygapError, match="this ReturnFilter has no threshold yet"):
+        FILTERS["returns"]().accepts(segments)

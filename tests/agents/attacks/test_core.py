@@ -228,3 +228,23 @@ def test_settings_that_make_no_sense_are_refused(kind, given, message):
 def test_a_segment_longer_than_an_option_is_refused():
     with pytest.raises(ProxygapError, match="a segment of 13 steps: options have 12"):
         hunted(Tank(), Substitution(segment=13))
+
+
+class Bare:
+    """Neither a filter nor one that is ready."""
+
+    env_, inputs_ = "Tank", None
+
+
+class Unready(Bare):
+    def suspicion(self, segments):
+        return np.zeros(len(segments))
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [(Bare(), r"a Bare refuses nothing: .*ReturnFilter"), (Unready(), "this Unready has no threshold yet")],
+)
+def test_what_refuses_nothing_is_no_target(target, message):
+    with pytest.raises(ProxygapError, match=message):
+        RandomSearch().search(target, Tank(), failures(Tank(), 2), Budget(5), np.random.default_rng(0))
