@@ -100,8 +100,15 @@ class RedTeam:
                 raise ProxygapError(f"--{name} {getattr(self, name)}: at least {least} is needed")
         if not self.attacks or len(set(self.attacks)) < len(self.attacks):
             raise ProxygapError(f"--attacks {' '.join(self.attacks)}: at least one is needed, and none twice")
-        if not self.widths or min(*self.widths, *self.updates, 1) < 1 or self.labels < max(*self.updates, 2):
-            raise ProxygapError("--widths and --updates: numbers from 1 are needed, and --labels for each of the updates")
+        if FRESH in self.attacks:
+            raise ProxygapError(
+                f"--attacks {FRESH}: all filters are tested with it anyway, and none may be hardened against it"
+            )
+        if not self.widths or min(*self.widths, *self.updates, 1) < 1:
+            given = f"--widths {' '.join(map(str, self.widths))} --updates {' '.join(map(str, self.updates))}"
+            raise ProxygapError(f"{given}: numbers from 1 are needed, and at least one width")
+        if self.labels < (most := max((UPDATES, *self.updates))) and not self.quick:  # which is checked when it is settled
+            raise ProxygapError(f"--labels {self.labels} for {most} updates in a round: each needs at least one")
 
     def run(self) -> None:
         """Does what is missing, and shows what came out."""

@@ -19,7 +19,7 @@ from ..agents.filtering import Filtered, Labels
 from ..agents.filtering import labelled as draw
 from ..agents.options import Cases, Options, Scenes, replayed
 from ..envs.batch import Array
-from ..envs.core import Segments
+from ..envs.core import ProxygapError, Segments
 from ..reward_models.classifier import CatastropheClassifier
 from ..reward_models.feedback import Catastrophes
 from ..reward_models.filters import Filter
@@ -181,7 +181,7 @@ def part(seed: int, of: int) -> int:
 
 
 def bench(task: RedTeamTask, sizes: Sizes, seed: int) -> Bench:
-    """The repetition of that seed. Raises ProxygapError where the task has no failures to set out from."""
+    """The repetition of that seed. Raises ProxygapError where the task has no failures to set out from, or to learn from."""
     env = task.environment
     here, training = drawn(task, sizes.training, part(seed, TRAINING))
     there, calibrating = drawn(task, sizes.calibrating, part(seed, CALIBRATING))
@@ -189,7 +189,19 @@ def bench(task: RedTeamTask, sizes: Sizes, seed: int) -> Bench:
     known = enough(task, sizes.known, training.cases(here)[training.severity > 0], part(seed, HARDENING))
     trials = enough(task, sizes.trials, calibrating.cases(there)[calibrating.severity > 0], part(seed, TESTING))
     severity = replayed(env, known).severity
-    return Bench(task, sizes, seed, labelled(training, env.name, task.margin), calibrating, known, trials, scenes, severity)
+    data = labelled(training, env.name, task.margin)
+    check_learnable(task, data)
+    return Bench(task, sizes, seed, data, calibrating, known, trials, scenes, severity)
+
+
+def check_learnable(task: RedTeamTask, data: Catastrophes) -> None:
+    """Raises ProxygapError for labels that are all alike, from which no filter can learn, and says what to do."""
+    bad, number = int(data.label.sum()), len(data)
+    if not bad or number - bad < 2:
+        raise ProxygapError(
+            f"{bad} of {number} options that the generator plays in {task.env} are near a catastrophe: a filter needs at least "
+            "1 that is and 2 that are not; give more --training, or another environment"
+        )
 
 
 def enough(task: RedTeamTask, number: int, cases: Cases, seed: int) -> Cases:

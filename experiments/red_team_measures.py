@@ -51,11 +51,11 @@ def matrix(found: Sequence[Row], study: RedTeam) -> dict[tuple[str, str], Estima
 def held_out(found: Sequence[Row], study: RedTeam, course: str) -> tuple[Estimate, Estimate]:
     """The mean and the least of the gains against attacks that the course has not seen, each found for every seed by itself."""
     others = [attack for attack in (*study.attacks, FRESH) if attack != course and (course != ALL or attack == FRESH)]
-    each = np.array([_gains(found, study, course, attack) for attack in others])  # [attacks, S]
+    each = np.array([gains(found, study, course, attack) for attack in others])  # [attacks, S]
     return mean_interval(each.mean(0)), mean_interval(each.min(0))
 
 
-def _gains(found: Sequence[Row], study: RedTeam, course: str, attack: str) -> Array:
+def gains(found: Sequence[Row], study: RedTeam, course: str, attack: str) -> Array:
     """The gain in each seed, [S]."""
     most = budget(study, attack)
     sides = trials(found, BASE, 0, attack), trials(found, course, study.rounds, attack)

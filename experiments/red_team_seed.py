@@ -91,7 +91,7 @@ class Repetition:
     def round(self, course: str, number: int) -> Round:
         """A stored round; all courses begin with the same filter."""
         path = self.path(f"{course}, round {number}" if number else BASE, "")
-        if number == 0 and not path.exists():
+        if number == 0 and not (path / "round.json").exists():  # which is stored last
             data, harmless = self.bench.data, self.bench.harmless
             next(harden(self.bench.model(), data, harmless, self.bench.finder(self.study.attacks[0]), Hardening())).save(path)
         return Round.load(path)
