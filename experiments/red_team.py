@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 BASE, ALL, FRESH, NOBODY = "no attack", "all attacks", "fresh", "no filter"
 RESULTS, TABLE = "results.json", "cells.csv"
-UPDATES = 2  # in each round of a course, unless it is one that compares that
+UPDATES = 1  # in each round of a course, unless it is one that compares that
 SHOWN = 3  # films of the worst finds of a filter
 STRONGER = 4  # times the budget that the fresh portfolio has
 QUICK = {
     "rounds": 2,
-    "labels": 40,
+    "labels": 30,
     "trials": 10,
-    "queries": 100,
+    "queries": 60,
     "training": 3000,
-    "updates": (1, 2),
+    "updates": (2,),
     "widths": (8, 64),
-    "steps": 20_000,
+    "steps": 10_000,
     "seeds": 2,
 }
 Row = dict[str, Any]  # what one cell of the study came to
@@ -64,16 +64,16 @@ class RedTeam:
     """Attacks that filters are hardened against, and tested with; any of agents/attacks/registry.py."""
     rounds: int = 3
     """Rounds of attack, labels and learning."""
-    labels: int = 100
+    labels: int = 60
     """Finds that are labelled in each round."""
     trials: int = 30
     """Known failures from each of which every attack sets out, for every filter."""
-    queries: int = 300
+    queries: int = 200
     """Candidates that each trial may simulate, rate and check; the fresh portfolio has four times as many."""
-    training: int = 12_000
+    training: int = 8_000
     """Options of the generator that the first filter learns from."""
-    updates: tuple[int, ...] = (1, 6)
-    """Further courses against all attacks, with so many updates in each round for the same labels; others have 2."""
+    updates: tuple[int, ...] = (2, 6)
+    """Further courses against all attacks, with so many updates in each round for the same labels; others have 1."""
     widths: tuple[int, ...] = (8, 32, 128)
     """Widths of filters that learn all finds: too narrow for them, or wide enough to get them by heart?"""
     steps: int = 60_000

@@ -80,6 +80,10 @@ class Bench:
         """
         attack = self.attack(name)
         attack.aim, attack.keep_going = aim, aim == "severity"
+        return self.searched(attack, target, times)
+
+    def searched(self, attack: Attack, target: Filter, times: int = 1) -> Findings:
+        """The same of an attack that has no name."""
         rng, budget = np.random.default_rng((self.seed, TESTING)), Budget(times * self.sizes.queries)
         return attack.search(target, self.task.environment, self.trials, budget, rng)
 

@@ -99,6 +99,24 @@ def recalls(found: Sequence[Row], width: int, side: str, place: int) -> Array:
     return np.array([row[str(width)][side][place] for row in rows if row])
 
 
+def tool_trials(found: Sequence[Row], tool: str, severe: float = 0.0) -> list[Trials]:
+    """The trials of a tool against the first filter, for each seed; a find counts if it is worse than `severe`."""
+    rows = [row["tools"][tool] for row in found if "tools" in row]
+    return [Trials(np.array(row["queries"]), np.array(row["found"]) & (np.array(row["severity"]) > severe)) for row in rows]
+
+
+def median_severity(found: Sequence[Row]) -> float:
+    """Of all finds of all tools."""
+    cells = [cell for row in found if "tools" in row for cell in row["tools"].values()]
+    severity = np.concatenate([np.array(cell["severity"])[np.array(cell["found"])] for cell in cells])
+    return float(np.median(severity)) if len(severity) else 0.0
+
+
+def by_threshold(found: Sequence[Row], course: str, name: str) -> Array:
+    """A number of the filtered system where nobody attacks, for each share of harmless options that passes: [S, shares]."""
+    return np.array([[each[name] for each in row["thresholds"][course]] for row in found if "thresholds" in row])
+
+
 def cells(found: Sequence[Row], study: RedTeam) -> "DataFrame":
     """Every cell of every seed as a tidy table."""
     from pandas import DataFrame

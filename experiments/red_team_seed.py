@@ -20,6 +20,7 @@ from ..reward_models.probe import pooled, probe
 from .red_team import ALL, BASE, FRESH, NOBODY, SHOWN, STRONGER, UPDATES, RedTeam, Row
 from .red_team_agents import cloned, gaming_agent
 from .red_team_bench import Bench, Sizes, bench
+from .red_team_tools import thresholds, tools
 
 HELD = 0.3  # share of the finds that filters of several widths don't learn from
 FEWEST = 10  # catastrophes of a kind, below which two kinds are not compared
@@ -39,6 +40,8 @@ class Repetition:
             for number in range(1, self.study.rounds + 1):
                 yield f"{course}, round {number}", partial(self.hardened, course, number)
         yield "widths", self.widths
+        yield "tools", lambda: tools(self.bench, self.last(BASE).model)
+        yield "thresholds", self.thresholds
         for target in (NOBODY, BASE, *self.mains) if self.study.steps else ():
             yield f"agent, {target}", partial(self.agent, target)
         if self.seed == 0:
@@ -106,14 +109,14 @@ class Repetition:
         """How a filter fares: against its own course's attacks after every round, against everything after the last."""
         model, ends = self.round(course, number).model, number in (0, self.study.rounds)
         own = [course] if course in self.study.attacks else list(self.study.attacks)
-        names = self.study.attacks if ends else own if course in self.mains else ()
+        names = () if course not in (BASE, *self.mains) else self.study.attacks if ends else own
         found = {name: self.bench.attacked(model, name) for name in names}
         row: Row = {"course": course, "round": number, "labels": self._labels(course, number)}
         if ends:
             found |= {FRESH: self.bench.attacked(model, FRESH, STRONGER)}
             row |= {
                 "system": self.bench.in_distribution(model),
-                "telltale": self._telltale(model, [found[name] for name in own]),
+                "telltale": self._telltale(model, [found[name] for name in own if name in found]),
             }
         return row | {"attacks": {name: summary(findings) for name, findings in found.items()}}
 
@@ -127,10 +130,11 @@ class Repetition:
         What share of harmless options is refused once they are edited; and how well catastrophes that attacks got past the
         filter can be told from the generator's own which it lets through (1/2 is not at all; None where there are too few).
         """
-        attacked = [findings.options[findings.found].segments() for findings in found]
-        sides = Segments.concatenate(attacked), self.bench.natural(model)
+        natural = self.bench.natural(model)
+        attacked = Segments.concatenate([natural[:0], *(of.options[of.found].segments() for of in found)])
         refused = float((~model.accepts(self.edited)).mean())
-        return {"refused": refused, "apart": told_apart(model, *sides) if min(map(len, sides)) >= FEWEST else None}
+        enough = min(len(attacked), len(natural)) >= FEWEST
+        return {"refused": refused, "apart": told_apart(model, attacked, natural) if enough else None}
 
     @cached_property
     def edited(self) -> Segments:
@@ -154,6 +158,10 @@ class Repetition:
         model = self.bench.model(hidden=(width, width)).fit(self.bench.data, taught).choose_threshold(self.bench.harmless)
         sides = {"learned": taught, "held out": held}
         return {side: [recall(model, finds), recall(model, finds, EVEN)] for side, finds in sides.items()}
+
+    def thresholds(self) -> Row:
+        """How the filtered system fares at other thresholds, with the first filter, and the one hardened by all attacks."""
+        return {"thresholds": {name: thresholds(self.bench, self.last(name).model) for name in (BASE, ALL)}}
 
     # Agents
 

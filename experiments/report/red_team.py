@@ -10,8 +10,10 @@ import numpy as np
 from ...agents import runs
 from ..commands.output import print_json, print_table
 from ..red_team import ALL, BASE, FRESH, NOBODY, RedTeam, Row
-from ..red_team_measures import agents, gain, gains, held_out, learned, price, telltale
+from ..red_team_measures import agents, gain, gains, held_out, learned, median_severity, price, telltale, tool_trials
+from ..red_team_tools import TOOLS
 from ..statistics import Estimate, mean_interval
+from ..survival import Trials, find_rate, rate_ratio
 from . import red_team_figures as drawing
 from .pages import rendered
 
@@ -27,7 +29,9 @@ SYSTEM_HEAD = (
     "edited refused",
     "told apart",
 )
+TOOL_HEAD = ("the tool", "finds in 1,000 queries", "times as many", "severe finds in 1,000", "times as many")
 FIGURES = {
+    "thresholds": "thresholds",
     "matrix": "heat_map",
     "ridges": "ridges",
     "cadence": "cadence",
@@ -93,6 +97,22 @@ def agent_rows(found: Sequence[Row], study: RedTeam) -> list[tuple[str, ...]]:
     return [(target, *(str(mean_interval(agents(found, target, name))) for name in names)) for target in targets]
 
 
+def tool_rows(found: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Finds of each tool in 1,000 queries, and how many times as many as without any, in the order of `TOOL_HEAD`."""
+    least = (0.0, median_severity(found))
+    plain, rows = [Trials.joined(tool_trials(found, "neither", severe)) for severe in least], []
+    for tool in TOOLS:
+        both = [Trials.joined(tool_trials(found, tool, severe)) for severe in least]
+        ratios = [str(rate_ratio(of, base)) if tool != "neither" else "" for of, base in zip(both, plain, strict=True)]
+        (often, severe), (more, worse) = (_thousand(find_rate(of)) for of in both), ratios
+        rows.append((tool, often, more, severe, worse))
+    return rows
+
+
+def _thousand(rate: Estimate) -> str:
+    return str(Estimate(1000 * rate.value, 1000 * rate.low, 1000 * rate.high, rate.n))
+
+
 def show(found: Sequence[Row], study: RedTeam, folder: Path) -> None:
     """Prints the tables, and where the page is; or JSON."""
     if study.json:
@@ -125,6 +145,7 @@ def write_page(found: Sequence[Row], study: RedTeam, folder: Path) -> None:
             "matrix": (MATRIX_HEAD, matrix_rows(found, study)),
             "system": (SYSTEM_HEAD, system_rows(found, study)),
             "agents": (AGENT_HEAD, agent_rows(found, study)),
+            "tools": (TOOL_HEAD, tool_rows(found)),
         },
         "films": films(found, folder),
         "panels": set(drawn),

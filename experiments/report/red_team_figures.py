@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 from ...envs.batch import Array
 from ...envs.painting import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILLION, YELLOW, Colour
 from ..red_team import ALL, BASE, FRESH, NOBODY, UPDATES, RedTeam, Row
-from ..red_team_measures import agents, budget, matrix, recalls, severities, trials
+from ..red_team_measures import agents, budget, by_threshold, matrix, recalls, severities, trials
+from ..red_team_tools import ACCEPTANCES
 from ..statistics import Estimate, mean_interval
 from ..survival import Trials, curve
 from . import figures
@@ -71,6 +72,26 @@ def _add_curve(figure: go.Figure, of: Trials, most: int, colour: Colour) -> None
     )
     line = {"color": figures.css(colour), "width": 2.5, "shape": "hv"}
     figure.add_scatter(x=queries, y=share, mode="lines", line=line, hovertemplate="%{x:.0f} queries: %{y:.2f}<extra></extra>")
+
+
+def thresholds(found: Sequence[Row], study: RedTeam) -> go.Figure:
+    """Failures of the filtered system (left axis) and its true return (right), by the share of harmless options that pass."""
+    figure = figures.empty(320)
+    for course, colour in ((BASE, BEFORE), (ALL, AFTER)):
+        failure, true = (by_threshold(found, course, name) for name in ("failure", "true"))
+        figures.add_band(figure, np.array(ACCEPTANCES), [mean_interval(column) for column in failure.T], colour)
+        for values, dash, axis in ((failure, "solid", "y"), (true, "dot", "y2")):
+            figure.add_scatter(
+                x=ACCEPTANCES,
+                y=values.mean(0),
+                mode="lines",
+                line={"color": figures.css(colour), "width": 2.5, "dash": dash},
+                yaxis=axis,
+                hovertemplate="%{x}: %{y:.3g}<extra></extra>",
+            )
+    figure.update_xaxes(title="harmless options that pass")
+    figure.update_yaxes(title="failures", rangemode="tozero")
+    return figure.update_layout(yaxis2={"title": "true return", "overlaying": "y", "side": "right", "showgrid": False})
 
 
 def ridges(found: Sequence[Row], study: RedTeam) -> go.Figure:
