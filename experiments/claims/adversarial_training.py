@@ -1,8 +1,8 @@
 """Claim 15: hardening makes the attack that it trains on take twice as many queries or more, others gain less, and failures
 where nobody attacks stay as they were.
 
-Storyteller: five attacks, and a filter hardened against each in two rounds of 100 trials. Every attack then sets out from 30
-other known failures, with 300 queries each; how many it takes on average (of a trial without a find, all 300) is compared with
+Storyteller: five attacks, and a filter hardened against each in two rounds of 50 trials. Every attack then sets out from 30
+other known failures, with 150 queries each; how many it takes on average (of a trial without a find, all 150) is compared with
 the first filter, whose threshold lets as many harmless stories pass. Random search never finds anything there, before or after.
 As held out count the four attacks that a filter was not hardened against.
 
@@ -18,9 +18,9 @@ from ..red_team_tasks import TASKS
 from ..statistics import difference, mean_interval
 from . import SEEDS, Record, Say, above, within
 
-TASK, SIZES = TASKS["Storyteller"], Sizes(training=8_000, scenes=400)
+TASK, SIZES = TASKS["Storyteller"], Sizes(training=8_000, queries=150, scenes=400)
 ATTACKS = ("best_of_n", "mutation", "cem", "substitution", "gradient")
-ROUNDS, LABELS = 2, 100
+ROUNDS, LABELS = 2, 50
 TWICE, UNCHANGED = 1.0, 0.005  # log2; failures per option
 
 

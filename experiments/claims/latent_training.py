@@ -1,6 +1,6 @@
 """Claim 17: latent adversarial training helps against attacks that nobody trained on, more than against the one trained on.
 
-Storyteller: a filter is hardened against mutation in two rounds of 100 trials; in one course it also learns, in each update,
+Storyteller: a filter is hardened against mutation in a round of 100 trials; in one course it also learns, in each update,
 from its own first layer's activations as an attack moves them, by at most a tenth of their standard deviation. Queries that
 attacks take afterwards are compared at equal acceptance of the same harmless stories.
 
@@ -17,9 +17,9 @@ from ..red_team_tasks import TASKS
 from ..statistics import difference, mean_interval
 from . import SEEDS, Record, Say, above, below
 
-TASK, SIZES = TASKS["Storyteller"], Sizes(training=8_000, scenes=10)
+TASK, SIZES = TASKS["Storyteller"], Sizes(training=8_000, queries=150, scenes=10)
 TRAINED, HELD_OUT = "mutation", ("best_of_n", "cem", "substitution", "gradient", "latent")
-ROUNDS, LABELS, EPSILON = 2, 100, 0.1
+ROUNDS, LABELS, EPSILON = 1, 100, 0.1
 
 
 def examine(say: Say, sizes: Sizes = SIZES, seeds: Sequence[int] = range(SEEDS)) -> Iterator[Record]:
