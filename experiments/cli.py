@@ -39,6 +39,7 @@ STUDIES = {  # of `proxygap study NAME`
     ),
     "catastrophes": ("Who brings catastrophes about, and did anyone know?", f"{HERE}.catastrophes:Catastrophes"),
     "red-team": ("Can a filter for catastrophes be hardened by attacks, and against whom?", f"{HERE}.red_team:RedTeam"),
+    "hardening": ("Which finds, updates and training make hardening work?", f"{HERE}.hardening_choices:HardeningChoices"),
     "values": ("Are values learned that are only seen through cues, and reported honestly?", f"{HERE}.values:Values"),
     "reward-quality": (
         "Which number foretells what a learned reward is worth?",
