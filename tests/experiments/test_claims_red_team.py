@@ -1,14 +1,19 @@
 """Claims about the red team: that each measures what it says, in small."""
 
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pytest
 from proxygap.envs.tabular import expected_terms
 from proxygap.experiments.claims import CLAIMS, rare_failures, system_failure
+from proxygap.experiments.claims.hardened import gain, gains
 from proxygap.experiments.claims.rare_failures import Run, chances, failing, nearness, occurring, player, table, unbiased
 from proxygap.experiments.claims.system_failure import Rates, apart, every_option, opposed
+from proxygap.experiments.red_team_bench import Sizes
+from proxygap.experiments.red_team_tasks import TASKS
 from proxygap.experiments.statistics import Estimate
+from proxygap.experiments.survival import Trials
 
 SEEDS = (0, 1)
 TINY = {
@@ -30,6 +35,40 @@ def test_records_are_whole_and_over_all_seeds(module, monkeypatch):
         assert record.reading
         assert record.interval.n == (0 if record.interval.low == record.interval.high else len(SEEDS))
         assert np.isfinite([record.interval.low, record.interval.value, record.interval.high]).all()
+
+
+# A filter that is shown actions alone is easily deceived, and soon learned.
+ISLAND = replace(TASKS["IslandNavigation"], inputs=("action",), acceptance=0.9)
+SMALL = Sizes(training=400, calibrating=300, known=10, trials=6, queries=24, scenes=20, draws=8)
+HARDENED = {
+    "conservative_threshold": (13, 3, {}),
+    "adversarial_training": (15, 6, {"attacks": ("mutation", "cem")}),
+    "which_finds": (16, 4, {}),
+    "latent_training": (17, 4, {}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", HARDENED)
+def test_hardening_is_claimed_over_all_seeds(module, monkeypatch):
+    claim = import_module(f"proxygap.experiments.claims.{module}")
+    number, quantities, settings = HARDENED[module]
+    monkeypatch.setattr(claim, "TASK", ISLAND)
+    monkeypatch.setattr(claim, "LABELS", 12, raising=False)
+    monkeypatch.setattr(claim, "KEPT", 6, raising=False)
+    told: list[str] = []
+    records = list(claim.examine(told.append, sizes=SMALL, seeds=SEEDS, **settings))
+    assert [record.claim for record in records] == [number] * quantities
+    assert len({record.quantity for record in records}) == quantities
+    assert all(np.isfinite(record.interval.value) and record.reading for record in records)
+    assert all(any(f"seed {seed}" in text for text in told) for seed in SEEDS)
+
+
+def test_a_gain_is_the_power_of_two_by_which_queries_grew():
+    before, after = ([{"some": Trials(np.array(queries), np.full(3, True))}] * 2 for queries in ([1, 2, 3], [4, 8, 12]))
+    assert gains(before, after, "some", 100) == pytest.approx([2.0, 2.0])
+    assert gain(before, after, "some", 100).value == pytest.approx(2.0)
+    assert gains(before, after, "some", 6) == pytest.approx(2 * [np.log2(16 / 6)])  # what lies beyond the budget is not seen
 
 
 def made(*scenes):
