@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from proxygap.experiments.red_team import ALL, BASE, FRESH, NOBODY, STRONGER, RedTeam, Row
+from proxygap.experiments.red_team_tools import ACCEPTANCES, TOOLS
 
 Queries = Callable[[int, str, int, str], Sequence[int]]  # seed, course, round, attack -> the queries of each trial
 SYSTEM = {
@@ -22,7 +23,7 @@ SYSTEM = {
 def study(**settings: Any) -> RedTeam:
     """A study of two attacks with budgets of 64 queries, 256 of the fresh portfolio."""
     sizes: dict[str, Any] = {"attacks": ("random", "cem"), "rounds": 2, "queries": 64, "trials": 2, "seeds": 3, "steps": 100}
-    chosen: dict[str, Any] = sizes | {"updates": (1, 4), "widths": (8, 32)} | settings
+    chosen: dict[str, Any] = sizes | {"updates": (2, 4), "widths": (8, 32)} | settings
     return RedTeam("island_navigation", **chosen)
 
 
@@ -42,11 +43,21 @@ def cell(study: RedTeam, attack: str, queries: Sequence[int]) -> Row:
 def judged(study: RedTeam, seed: int, course: str, number: int, of: Queries, **about: Any) -> Row:
     """The row of a filter, with the cells that the study fills."""
     ends, own = number in (0, study.rounds), [course] if course in study.attacks else list(study.attacks)
-    names = [*study.attacks, FRESH] if ends else own if "updates" not in course else []
+    names = [FRESH] if ends and "updates" in course else [*study.attacks, FRESH] if ends else [] if "updates" in course else own
     row: Row = {"seed": seed, "course": course, "round": number, "labels": 100 * number}
     if ends:
         row |= {"system": SYSTEM | about, "telltale": {"refused": 0.25, "apart": 0.75}}
     return row | {"attacks": {name: cell(study, name, of(seed, course, number, name)) for name in names}}
+
+
+def tried(place: int) -> Row:
+    """What a part of the tool takes: one find, after 10 queries for each place from 1, and one trial without."""
+    return {"queries": [10 * (place + 1), 64], "found": [True, False], "severity": [float(place), 0.0]}
+
+
+def fares() -> list[Row]:
+    """How a filtered system fares by its threshold: failures are a tenth of what passes."""
+    return [{"accepted": share, "failure": share / 10, "true": 40.0} for share in ACCEPTANCES]
 
 
 def rows(study: RedTeam, of: Queries = twice_a_round, films: Sequence[Row] = ()) -> list[Row]:
@@ -58,6 +69,8 @@ def rows(study: RedTeam, of: Queries = twice_a_round, films: Sequence[Row] = ())
         found += [judged(study, seed, course, 1 + place, of) for course in courses for place in range(study.rounds)]
         recalls = {str(width): {"learned": [0.5, 0.75], "held out": [0.25, 0.125]} for width in study.widths}
         found.append({"seed": seed, "finds": 30, "widths": recalls})
+        found.append({"seed": seed, "tools": {tool: tried(place) for place, tool in enumerate(TOOLS)}})
+        found.append({"seed": seed, "thresholds": {course: fares() for course in (BASE, ALL)}})
         for place, target in enumerate((NOBODY, BASE, *study.attacks, ALL) if study.steps else ()):
             worth = {
                 "true": 30.0 + place,

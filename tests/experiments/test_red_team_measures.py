@@ -9,6 +9,7 @@ from proxygap.experiments.red_team import ALL, BASE, FRESH, NOBODY
 from proxygap.experiments.red_team_measures import (
     agents,
     budget,
+    by_threshold,
     cells,
     gain,
     gains,
@@ -16,12 +17,15 @@ from proxygap.experiments.red_team_measures import (
     judged,
     learned,
     matrix,
+    median_severity,
     price,
     recalls,
     severities,
     telltale,
+    tool_trials,
     trials,
 )
+from proxygap.experiments.red_team_tools import ACCEPTANCES
 from proxygap.experiments.statistics import mean_interval
 from proxygap.experiments.survival import log_ratio
 
@@ -131,7 +135,8 @@ def test_who_was_hardened_by_all_has_seen_all_but_the_fresh_portfolio():
 def test_what_was_not_tried_has_no_trials():
     assert trials(ROWS, "random", 1, "cem") == []
     assert trials(ROWS, f"{ALL}, updates 4", 1, "cem") == []
-    assert len(trials(ROWS, f"{ALL}, updates 4", 2, "cem")) == len(trials(ROWS, ALL, 1, "cem")) == 3
+    assert trials(ROWS, f"{ALL}, updates 4", 2, "cem") == []
+    assert len(trials(ROWS, f"{ALL}, updates 4", 2, FRESH)) == len(trials(ROWS, ALL, 1, "cem")) == 3
 
 
 def test_the_first_filter_is_that_of_round_0_and_others_those_of_the_last():
@@ -174,13 +179,27 @@ def test_agents_and_widths_are_found_by_name():
     assert len(recalls(few, 8, "learned", 0)) == 1
 
 
+# The tool, and thresholds
+
+
+def test_a_severe_find_is_one_that_is_worse_than_the_median():
+    assert median_severity(ROWS) == 3.0  # of 0 to 6
+    both = [tool_trials(ROWS, "both", severe) for severe in (0.0, 3.0, 2.9)]
+    assert [trial.found.tolist() for trial, *_ in both] == [[True, False], [False, False], [True, False]]
+    assert [trial.queries.tolist() for trial in both[0]] == [[40, 64]] * 3
+
+
+def test_thresholds_have_a_row_for_each_seed():
+    assert by_threshold(ROWS, ALL, "failure") == pytest.approx(np.tile(np.array(ACCEPTANCES) / 10, (3, 1)))
+
+
 # The table
 
 
 def test_the_table_has_a_row_for_each_cell_of_each_seed():
-    """The first filter, 3 main courses and 2 others after the last round meet 3 attacks; after the first, 1, 1 and 2."""
+    """The first filter and 3 main courses meet 3 attacks after the last round, 2 others 1; after the first 1, 1 and 2."""
     found = cells(rows(STUDY, once([[8, 8]] * 3, [[8, 64]] * 3)), STUDY)
-    assert len(found) == 3 * (6 * 3 + 1 + 1 + 2)
+    assert len(found) == 3 * (4 * 3 + 2 * 1 + 1 + 1 + 2)
     assert not found.duplicated(["seed", "hardened_by", "round", "attack"]).any()
     (one,) = found.query("seed == 1 and hardened_by == 'random' and round == 2 and attack == 'cem'").to_dict("records")
     assert one == {

@@ -23,11 +23,13 @@ from proxygap.experiments.report.red_team import (
     MATRIX_HEAD,
     PAGE,
     SYSTEM_HEAD,
+    TOOL_HEAD,
     agent_rows,
     headline,
     matrix_rows,
     show,
     system_rows,
+    tool_rows,
     write_page,
 )
 from proxygap.experiments.statistics import Estimate, mean_interval
@@ -63,6 +65,7 @@ def test_the_page_holds_every_table_and_the_headline(page):
     found = rows(STUDY)
     assert str(escape(headline(found, STUDY))) in text
     tables = ((MATRIX_HEAD, matrix_rows), (SYSTEM_HEAD, system_rows), (AGENT_HEAD, agent_rows))
+    tables = (*tables, (TOOL_HEAD, lambda found, _: tool_rows(found)))
     for head, made in tables:
         assert f"<tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>" in text
         for row in made(found, STUDY):
@@ -73,8 +76,8 @@ def test_the_page_holds_every_table_and_the_headline(page):
 def test_the_page_holds_every_figure_and_film(page):
     _, read = page
     drawn_ = {script["id"] for script in read.all("script") if script.get("id")}
-    survival = {f"figure-survival-{place}" for place in range(3)}
-    assert drawn_ == {"figure-matrix", "figure-ridges", "figure-cadence", "figure-widths", "figure-agents"} | survival
+    names = ["matrix", "ridges", "cadence", "widths", "agents", "thresholds", *(f"survival-{place}" for place in range(3))]
+    assert drawn_ == {f"figure-{name}" for name in names}
     assert {holder["data-figure"] for holder in read.all("div") if "data-figure" in holder} == drawn_
     assert [image["src"] for image in read.all("img")] == ["data:image/webp;base64,cGljdHVyZXM="]
     assert "cem, against the first filter: severity 50" in read.text
@@ -215,7 +218,7 @@ def test_survival_has_a_curve_for_every_round():
 
 def test_the_cadence_orders_courses_by_their_updates():
     def of(seed, course, number, by):
-        updates = int(course.split()[-1]) if "updates" in course else 2
+        updates = int(course.split()[-1]) if "updates" in course else 1
         return [2 * updates if number == 2 else twice_a_round(seed, course, number, by)[0]] * 2
 
     (trace,) = traces(red_team_figures.cadence(rows(STUDY, of), STUDY))
