@@ -58,7 +58,7 @@ class HardeningChoices:
     """Other known failures, from each of which every attack sets out to test every filter."""
     queries: int = 200
     """Candidates that each trial may simulate, rate and check; the fresh portfolio has four times as many."""
-    training: int = 5_000
+    training: int = 4_000
     """Options of the generator that the first filter learns from."""
     updates: tuple[int, ...] = (2, 6)
     """Updates in each round, for the same labels, that are compared with one."""

@@ -27,8 +27,8 @@ from .red_team_bench import TRAINING, Bench, Sizes, bench, part
 from .red_team_seed import summary
 from .red_team_tasks import RedTeamTask, drawn, labelled
 
-AFRESH = {"steps": 1500, "patience": 250}  # gradient steps of a filter that learns anew,
-UPDATE = {"steps": 300, "patience": 150}  # and of one that goes on
+AFRESH = {"steps": 1000, "patience": 200}  # gradient steps of a filter that learns anew,
+UPDATE = {"steps": 200, "patience": 100}  # and of one that goes on
 LATENT = {"latent_epsilon": 0.1, "latent_steps": 2}  # of larger ones filters forget what they knew
 RESOLUTION = 0.01  # of sensors, in standard deviations of what they show
 GENERATORS = "generators"

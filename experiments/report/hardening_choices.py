@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ...agents import runs
-from ...envs.painting import BLUE, INK, MUTED, ORANGE, Colour
+from ...envs.painting import BLUE, INK, ORANGE, Colour
 from ..commands.output import print_json, print_table
 from ..hardening_arms import FIRST, LEFT_OUT, PLAIN, RECIPE, Question
 from ..hardening_choices import HardeningChoices, Row
@@ -32,7 +32,7 @@ HEAD = (
     "its own attacks",
     "every attack",
     "fresh portfolio",
-    "fresh, against the {}",
+    "fresh, against {}",
     "failures",
     "true return",
     "others accepted",
@@ -185,8 +185,7 @@ def write_page(found: Sequence[Row], study: HardeningChoices, folder: Path) -> N
         "headline": headline(found, study),
         "questions": [(question, head_of(question), rows_of(found, study, question)) for question in study.questions],
         "generators": (GENERATOR_HEAD, generator_rows(found, study)),
-        "families": [(f"the {name}, and what differs from it in one choice", colour) for name, colour in FAMILIES.items()],
-        "muted": MUTED,
+        "families": [(f"{name}, and what differs from it in one choice", colour) for name, colour in FAMILIES.items()],
         "demonstrations": np.mean([row["demonstrations"] for row in found if "generators" in row]),
         "arms": len(study.arms),
     }

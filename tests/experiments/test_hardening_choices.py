@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from proxygap.agents.attacks.findings import Budget
 from proxygap.envs import ProxygapError
@@ -23,6 +23,7 @@ from proxygap.experiments.red_team_agents import cloned
 from proxygap.experiments.red_team_bench import Bench, Sizes
 from proxygap.experiments.red_team_tasks import drawn, task_for
 from proxygap.experiments.report.hardening_choices import PAGE, arms_figure, headline, rows_of, show, write_page
+from proxygap.reward_models.classifier import CatastropheClassifier
 from proxygap.reward_models.hardening import Finds
 from proxygap.reward_models.robust import Dropped, Noise
 
@@ -78,6 +79,7 @@ def finds_of(egregiousness, margin) -> Finds:
     return Finds(options.segments()[:count], bad + 1, bad, np.array(margin, float), ones, "IslandNavigation")
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 50), max_size=9, unique=True), st.integers(0, 5))
 def test_half_is_kept_and_all_are_counted(numbers, seed):
     whole = finds_of(numbers, [50 - number for number in numbers])
@@ -151,7 +153,7 @@ def done(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hardening_choices, "run_tasks", lambda tasks, *_: [task.function(lambda row: None) for task in tasks])
         patch.setattr(HardeningChoices, "questions", property(lambda self: few))
-        patch.setattr(hardening_seed, "AFRESH", {"steps": 100, "patience": 50})
+        patch.setattr(hardening_seed, "AFRESH", {"steps": 60, "patience": 50})
         patch.setattr(hardening_seed, "UPDATE", {"steps": 50, "patience": 50})
         patch.setattr(hardening_seed, "Sizes", partial(Sizes, calibrating=400, scenes=20))
         patch.setattr(red_team_agents, "EPISODES", 16)
@@ -196,19 +198,18 @@ def test_a_piece_that_is_lost_is_done_again_alone_and_comes_out_the_same(done):
 
 def test_a_filter_is_attacked_within_only_when_it_goes_on(done):
     _, _, work = done
-    first, last = work.first(WHOLE).model, work.course(WHOLE)[-1].model
-    assert (first.latent_epsilon, last.latent_epsilon) == (0.0, hardening_seed.LATENT["latent_epsilon"])
-    assert last.ensemble == 3
-    assert last.aggregate == "worst"
-    assert last.hidden == (64, 64)
-    assert work.course(replace(WHOLE, warm=False))[-1].model.steps == hardening_seed.AFRESH["steps"]
+    last, anew = (CatastropheClassifier.load(work.path(name, ".safetensors")) for name in (RECIPE, "without warm start"))
+    assert work.first(WHOLE).model.latent_epsilon == 0.0
+    assert last.latent_epsilon == anew.latent_epsilon == hardening_seed.LATENT["latent_epsilon"]
+    assert (last.steps, anew.steps) == (hardening_seed.UPDATE["steps"], hardening_seed.AFRESH["steps"])
+    assert (last.ensemble, last.aggregate, list(last.hidden)) == (3, "worst", [64, 64])
 
 
 def test_all_plain_arms_begin_with_the_first_filter(done):
     _, _, work = done
-    some = work.bench.harmless
-    first = work.first(Arm()).model
-    assert (work.course(Arm(updates=2))[0].model.suspicion(some) == first.suspicion(some)).all()
+    first, some = CatastropheClassifier.load(work.path(FIRST, ".safetensors")), work.bench.harmless
+    assert work.first(Arm(updates=2)) is work.first(Arm()) is not work.first(Arm(width=4))
+    assert (work.first(Arm()).model.suspicion(some) == first.suspicion(some)).all()
     assert (work.data(Arm()).label <= work.data(Arm(wide=True)).label).all()
     assert work.data(Arm()).label.sum() < work.data(Arm(wide=True)).label.sum()
 
