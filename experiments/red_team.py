@@ -11,7 +11,7 @@ After Ziegler et al. 2022, "Adversarial training for high-stakes reliability" (a
 
 import json
 import os
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ import tyro
 
 from ..agents import runs
 from ..envs.core import ProxygapError
-from .settings import parse_pairs
+from .settings import parse_pairs, quickened
 from .study import Report, Task, key_of, recorded, run_tasks
 
 if TYPE_CHECKING:
@@ -120,10 +120,7 @@ class RedTeam:
     @property
     def settled(self) -> "RedTeam":
         """The same, with the quick settings where they are asked for and nothing else is given."""
-        if not self.quick:
-            return self
-        default = {part.name: part.default for part in fields(self)}
-        return replace(self, quick=False, **{key: value for key, value in QUICK.items() if getattr(self, key) == default[key]})
+        return quickened(self, QUICK) if self.quick else self
 
     def results(self) -> list[Row]:
         """Every row of every seed, after doing what is missing; the page is written too."""

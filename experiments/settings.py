@@ -3,9 +3,12 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 from ..envs.core import ProxygapError
+
+Study = TypeVar("Study", bound=Any)
 
 LENGTH = 50  # steps of a stretch, in episodes of twice that or more
 
@@ -32,6 +35,14 @@ def weights_text(weights: Mapping[str, float]) -> str:
 def parse_pairs(texts: Sequence[str]) -> dict[str, Any]:
     """Settings typed as NAME=VALUE: numbers, true, false, null and lists as in JSON, all else is text. Raises ProxygapError."""
     return {name: _value(value) for name, value in _pairs(texts, "setting", "respawn=7.8")}
+
+
+def quickened(study: Study, quick: Mapping[str, Any]) -> Study:
+    """A study that was asked to be quick, with the `quick` settings in place of those that were not given."""
+    default = {part.name: part.default for part in fields(study)}
+    return replace(
+        study, quick=False, **{name: value for name, value in quick.items() if getattr(study, name) == default[name]}
+    )
 
 
 def stretch_length(asked: int | None, name: str, horizon: int) -> int:

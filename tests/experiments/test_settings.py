@@ -1,12 +1,13 @@
 """What is typed: rewards and settings, and back."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from proxygap.envs.core import ProxygapError
-from proxygap.experiments.settings import parse_pairs, parse_reward, weights_text
+from proxygap.experiments.settings import parse_pairs, parse_reward, quickened, weights_text
 
 NAMES = st.from_regex(r"[a-z_]{1,12}", fullmatch=True)
 WEIGHTS = st.dictionaries(NAMES, st.floats(allow_nan=False, allow_infinity=False), min_size=1).filter(lambda w: any(w.values()))
@@ -67,3 +68,16 @@ def test_settings_need_a_name_and_a_value():
 def test_numbers_are_read_exactly(value):
     assert parse_pairs([f"x={value!r}"])["x"] == value
     assert math.isfinite(parse_pairs([f"x={value!r}"])["x"])
+
+
+@dataclass(frozen=True)
+class Study:
+    seeds: int = 5
+    widths: tuple[int, ...] = (8, 32)
+    quick: bool = True
+
+
+def test_a_quick_study_changes_what_was_not_given():
+    quick = {"seeds": 2, "widths": (8,)}
+    assert quickened(Study(), quick) == Study(2, (8,), quick=False)
+    assert quickened(Study(seeds=3), quick) == Study(3, (8,), quick=False)
