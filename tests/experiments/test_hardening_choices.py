@@ -24,7 +24,7 @@ from proxygap.experiments.red_team_bench import Bench, Sizes
 from proxygap.experiments.red_team_tasks import drawn, task_for
 from proxygap.experiments.report.hardening_choices import PAGE, arms_figure, headline, rows_of, show, write_page
 from proxygap.reward_models.classifier import CatastropheClassifier
-from proxygap.reward_models.hardening import Finds
+from proxygap.reward_models.hardening import Choice, Finds
 from proxygap.reward_models.robust import Dropped, Noise
 
 ATTACKS = ("mutation", "cem", "substitution")
@@ -32,6 +32,7 @@ ASKED = questions((2, 6), (16, 64), 3)
 ARMS = every_arm(ASKED)
 SMALL: dict[str, Any] = {"labels": 8, "trials": 4, "queries": 20, "training": 600, "widths": (4,), "updates": (2,)}
 ISLAND = task_for("island_navigation")
+NOBODY: Any = None  # a target, or chance, that nobody asks
 
 
 def changed(arm, other):
@@ -83,22 +84,24 @@ def finds_of(egregiousness, margin) -> Finds:
 @given(st.lists(st.integers(0, 50), max_size=9, unique=True), st.integers(0, 5))
 def test_half_is_kept_and_all_are_counted(numbers, seed):
     whole = finds_of(numbers, [50 - number for number in numbers])
-    for choice, key in (("egregious", -whole.egregiousness), ("nearest", whole.margin)):
-        kept = halved(lambda *_: whole, choice)(None, 20, np.random.default_rng(seed))
+    choices: tuple[tuple[Choice, Any], ...] = (("egregious", -whole.egregiousness), ("nearest", whole.margin))
+    for choice, key in choices:
+        kept = halved(lambda *_: whole, choice)(NOBODY, 20, np.random.default_rng(seed))
         assert sorted(kept.egregiousness) == sorted(whole.egregiousness[np.argsort(key)][: (len(numbers) + 1) // 2])
         assert kept.asked.sum() == pytest.approx(len(numbers))
 
 
 def test_a_random_half_is_another_one_with_other_chance():
     whole = finds_of(range(12), range(12))
-    halves = {tuple(halved(lambda *_: whole, "random")(None, 20, np.random.default_rng(i)).egregiousness) for i in range(20)}
+    halves = {tuple(halved(lambda *_: whole, "random")(NOBODY, 20, np.random.default_rng(i)).egregiousness) for i in range(20)}
     assert len(halves) > 10
     assert all(len(half) == 6 for half in halves)
 
 
 def test_attacks_take_turns():
-    turns = by_turns([lambda *given, name=name: (name, given[1]) for name in "ab"])
-    assert [turns(None, labels, None) for labels in (1, 2, 3)] == [("a", 1), ("b", 2), ("a", 3)]
+    finders: Any = [lambda *given, name=name: (name, given[1]) for name in "ab"]
+    turns = by_turns(finders)
+    assert [turns(NOBODY, labels, NOBODY) for labels in (1, 2, 3)] == [("a", 1), ("b", 2), ("a", 3)]
 
 
 @pytest.mark.parametrize(("arm", "number", "expected"), [
