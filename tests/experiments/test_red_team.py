@@ -104,7 +104,8 @@ def test_films_are_of_the_worst_finds(done):
         assert severities == sorted(severities, reverse=True)
         for film in row["films"]:
             assert film["margin"] >= 0
-            assert Image.open(made.folder / "seed0" / film["film"]).format == "WEBP"
+            with Image.open(made.folder / "seed0" / film["film"]) as picture:
+                assert picture.format == "WEBP"
     assert films[0]["films"]
 
 
@@ -115,7 +116,9 @@ class Killed(Exception):  # noqa: N818 - stands for a process that is gone
     """Nothing handles this."""
 
 
-@pytest.mark.parametrize("piece", ["no attack", "random, round 1", "all attacks, round 2", "widths", "films, all attacks"])
+@pytest.mark.parametrize(
+    "piece", [pytest.param("no attack", marks=pytest.mark.slow), "all attacks, round 2", "films, all attacks"]
+)
 def test_a_study_that_was_killed_goes_on_and_ends_with_equal_results(done, here, tmp_path, monkeypatch, piece):
     """Its folder is as a kill in that piece of work leaves it, with half a round; then all that is missing is done."""
     made, found = done
