@@ -280,8 +280,9 @@ def row_of(seed, arm, queries, found, **more):
 
 
 @pytest.fixture
-def made():
+def made(monkeypatch):
     """Two seeds by hand, in which each arm takes 4 times as many queries as the first filter, and the recipe 8 times."""
+    monkeypatch.setattr(HardeningChoices, "questions", ASKED)  # all of them, while the tiny study has few
     study, rows = HardeningChoices("island_navigation", queries=80, seeds=2), []
     for seed in (0, 1):
         rows.append(row_of(seed, FIRST, [10, 10], [True, True]))
