@@ -81,7 +81,7 @@ class RedTeam:
     seeds: int = 5
     """Repetitions, each with its own play, failures and filters."""
     quick: bool = False
-    """A first look in minutes: fewer of everything that is not given."""
+    """A first look in minutes: fewer of everything that is left as it is by default."""
     jobs: int = field(default_factory=lambda: min(2, os.cpu_count() or 1))
     """Seeds at a time."""
     world: tuple[str, ...] = ()

@@ -11,7 +11,6 @@ from ...agents import runs
 from ..commands.output import print_json, print_table
 from ..red_team import ALL, BASE, FRESH, NOBODY, RedTeam, Row
 from ..red_team_measures import agents, gain, gains, held_out, learned, median_severity, price, telltale, tool_trials
-from ..red_team_tools import TOOLS
 from ..statistics import Estimate, mean_interval
 from ..survival import Trials, find_rate, rate_ratio
 from . import red_team_figures as drawing
@@ -101,7 +100,7 @@ def tool_rows(found: Sequence[Row]) -> list[tuple[str, ...]]:
     """Finds of each tool in 1,000 queries, and how many times as many as without any, in the order of `TOOL_HEAD`."""
     least = (0.0, median_severity(found))
     plain, rows = [Trials.joined(tool_trials(found, "neither", severe)) for severe in least], []
-    for tool in TOOLS:
+    for tool in next(row["tools"] for row in found if "tools" in row):
         both = [Trials.joined(tool_trials(found, tool, severe)) for severe in least]
         ratios = [str(rate_ratio(of, base)) if tool != "neither" else "" for of, base in zip(both, plain, strict=True)]
         (often, severe), (more, worse) = (_thousand(find_rate(of)) for of in both), ratios
