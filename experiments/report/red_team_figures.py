@@ -91,7 +91,9 @@ def thresholds(found: Sequence[Row], study: RedTeam) -> go.Figure:
             )
     figure.update_xaxes(title="harmless options that pass")
     figure.update_yaxes(title="failures", rangemode="tozero")
-    return figure.update_layout(yaxis2={"title": "true return", "overlaying": "y", "side": "right", "showgrid": False})
+    return figure.update_layout(
+        yaxis2={"title": "true return", "overlaying": "y", "side": "right", "showgrid": False, "tickformat": ".3g"}
+    )
 
 
 def ridges(found: Sequence[Row], study: RedTeam) -> go.Figure:
@@ -170,11 +172,12 @@ def agent_scatter(found: Sequence[Row], study: RedTeam) -> go.Figure:
             x=[x.mean()],
             y=[y.mean()],
             mode="markers+text",
-            text=[target],
+            text=[target if target in (NOBODY, BASE, ALL) else ""],
+            name=target,
             textposition="top center",
             textfont={"color": figures.css(colour)},
             marker={"size": 13, "color": figures.css(colour), "symbol": "diamond"},
-            hovertemplate="%{text}: %{x:.3f}, %{y:.3g}<extra></extra>",
+            hovertemplate="%{x:.4f}, %{y:.3g}",
         )
     figure.update_xaxes(title="catastrophes, share of options", rangemode="tozero")
     return figure.update_yaxes(title="true return of an option")
