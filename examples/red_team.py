@@ -1,4 +1,4 @@
-"""A filter for rammings is learned, attacked, hardened, and attacked again (docs/red_team.md). Run: python examples/red_team.py"""
+"""A filter for rammings: learned, attacked, hardened, attacked again (docs/red_team.md). Run: python examples/red_team.py"""
 
 from pathlib import Path
 

@@ -49,9 +49,16 @@ def matrix(found: Sequence[Row], study: RedTeam) -> dict[tuple[str, str], Estima
 
 
 def held_out(found: Sequence[Row], study: RedTeam, course: str) -> tuple[Estimate, Estimate]:
-    """The mean and the least of the gains against attacks that the course has not seen, each found for every seed by itself."""
+    """The mean and the least of the gains against attacks that the course has not seen, each found for every seed by itself.
+
+    An attack that never found anything against the first filter can't gain, and is left out; NaN where none is left.
+    """
     others = [attack for attack in (*study.attacks, FRESH) if attack != course and (course != ALL or attack == FRESH)]
-    each = np.array([gains(found, study, course, attack) for attack in others])  # [attacks, S]
+    able = [attack for attack in others if any(seed.found.any() for seed in trials(found, BASE, 0, attack))]
+    if not able:
+        unknown = Estimate(np.nan, -np.inf, np.inf, study.seeds)
+        return unknown, unknown
+    each = np.array([gains(found, study, course, attack) for attack in able])  # [attacks, S]
     return mean_interval(each.mean(0)), mean_interval(each.min(0))
 
 

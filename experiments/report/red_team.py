@@ -44,12 +44,13 @@ def headline(found: Sequence[Row], study: RedTeam) -> str:
     """What came out, in a few sentences."""
     base, hard = (mean_interval(price(found, study, course, "failure")) for course in (BASE, ALL))
     raw = mean_interval(price(found, study, BASE, "unfiltered"))
-    own = mean_interval(np.array([gain(found, study, attack, attack).value for attack in study.attacks]))
-    least = np.mean([held_out(found, study, attack)[1].value for attack in study.attacks])
+    own = np.mean([gain(found, study, attack, attack).value for attack in study.attacks])
+    least = [held_out(found, study, attack)[1].value for attack in study.attacks]
+    least = np.mean([value for value in least if np.isfinite(value)] or [np.nan])
     fresh = gain(found, study, ALL, FRESH)
     return (
         f"The first filter lets {base} of options fail, of {raw} without it; hardened against all attacks, {hard}. Hardened "
-        f"against one attack, that one needs {_times(own.value)} times as many queries (geometric mean), the unseen one that "
+        f"against one attack, that one needs {_times(float(own))} times as many queries (geometric mean), the unseen one that "
         f"gains least {_times(float(least))}. A fresh portfolio needs {_times(fresh.value)} times as many "
         f"against the filter that was hardened by all [{_times(fresh.low)}, {_times(fresh.high)}]."
     )

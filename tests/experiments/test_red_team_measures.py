@@ -234,3 +234,14 @@ def test_trials_that_ended_before_their_budget_without_a_find_are_refused():
             row["attacks"]["cem"] |= {"queries": [32, 32], "found": [False, False]}
     with pytest.raises(ProxygapError, match="a mean restricted to 64 queries of trials that were followed for 32"):
         gain(found, STUDY, "random", "cem")
+
+
+def test_who_never_found_anything_counts_for_nothing_among_those_held_out():
+    of = study()
+    found, (first, *_) = rows(of), of.attacks
+    for row in (row for row in found if "attacks" in row):
+        for attack in row["attacks"].keys() - {first}:
+            row["attacks"][attack]["found"] = [False] * len(row["attacks"][attack]["found"])
+    mean, least = held_out(found, of, first)
+    assert np.isnan([mean.value, least.value]).all()
+    assert not mean.clear_of(0)
