@@ -52,6 +52,14 @@ class Options(Segments):
         return Cases(scenes.state, scenes.draws, self.action)
 
 
+def uniform_actions(env: ProxyEnv[Any], rng: np.random.Generator, *shape: int) -> Array:
+    """Actions [*shape, *action], uniform over the action space."""
+    space = batch_space(env.action_space, int(np.prod(shape)))
+    space.seed(int(rng.integers(2**31)))
+    drawn = np.asarray(space.sample())
+    return drawn.reshape(*shape, *drawn.shape[1:])
+
+
 def check_env(env: Any) -> None:
     """Raises ProxygapError for an environment that can't go on from any state, or has no notion of a catastrophe."""
     if not isinstance(env, ProxyEnv):

@@ -10,7 +10,7 @@ from .hardening_arms import FIRST
 from .hardening_choices import LONGER, HardeningChoices, Row
 from .red_team import FRESH, STRONGER
 from .statistics import Estimate
-from .survival import Trials, log_ratio, restricted_mean
+from .survival import Trials, restricted_mean, times_as_many
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -38,14 +38,6 @@ def trials(found: Sequence[Row], arm: str, attacks: Sequence[str]) -> list[Trial
     """The trials of some attacks, all together, on the filter that an arm ends with, for each seed."""
     rows = [row["attacks"] | {LONG: row.get(LONG)} for row in of_arm(found, arm)]
     return [Trials.joined([trials_of(row[attack]) for attack in attacks]) for row in rows]
-
-
-def times_as_many(before: Sequence[Trials], after: Sequence[Trials], most: int) -> Estimate:
-    """log2 of how many times more queries are taken after than before; no interval from one seed."""
-    if len(before) > 1:
-        return log_ratio(before, after, most)
-    value = np.log2(restricted_mean(after[0], most) / restricted_mean(before[0], most))
-    return Estimate(float(value), -np.inf, np.inf, 1)
 
 
 def gain(found: Sequence[Row], study: HardeningChoices, arm: str, attacks: Sequence[str], against: str = FIRST) -> Estimate:

@@ -65,7 +65,7 @@ class RedTeam:
     rounds: int = 3
     """Rounds of attack, labels and learning."""
     labels: int = 60
-    """Finds that are labelled in each round."""
+    """Trials in each round, each from a known failure; what they find is labelled."""
     trials: int = 30
     """Known failures from each of which every attack sets out, for every filter."""
     queries: int = 200

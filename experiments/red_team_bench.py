@@ -5,7 +5,6 @@ out from known failures: some while a filter is hardened, others when it is test
 the same options, the same cases and at the same acceptance of the same harmless options.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +16,7 @@ from ..agents.attacks.findings import Budget, Findings
 from ..agents.attacks.registry import attack
 from ..agents.filtering import Filtered, Labels
 from ..agents.filtering import labelled as draw
-from ..agents.options import Cases, Options, Scenes, replayed
+from ..agents.options import Cases, Options, Scenes, replayed, uniform_actions
 from ..envs.batch import Array
 from ..envs.core import ProxygapError, Segments
 from ..reward_models.classifier import CatastropheClassifier
@@ -26,7 +25,6 @@ from ..reward_models.filters import Filter
 from ..reward_models.hardening import Attack as Finder
 from ..reward_models.hardening import Finds
 from .red_team_tasks import RedTeamTask, drawn, harmless, known_catastrophes, labelled
-from .survival import Trials
 
 PARTS = TRAINING, CALIBRATING, HARDENING, TESTING, JUDGING = range(5)  # of a repetition, each with a seed of its own
 EDITED, GENERATIONS, EDITS = 200, 4, 8  # harmless options of the telltale test; how often each is edited, in so many ways
@@ -160,7 +158,7 @@ class Bench:
     ) -> tuple[Cases, Options]:
         """The least suspicious of each option and some with another step, among those that are harmless."""
         every = np.repeat(np.arange(len(cases)), EDITS + 1)
-        tried, other = cases[every], drawn_actions(env, len(every), rng)
+        tried, other = cases[every], uniform_actions(env, rng, len(every))
         changes = np.arange(len(every)) % (EDITS + 1) > 0
         tried.action[changes, rng.integers(tried.action.shape[1], size=changes.sum())] = other[changes]
         found = replayed(env, tried)
@@ -168,15 +166,6 @@ class Bench:
         cost = np.where(bad, np.inf, ranker.suspicion(found.segments())).reshape(len(cases), -1)
         best = np.arange(len(cases)) * (EDITS + 1) + cost.argmin(1)
         return tried[best], found[best]
-
-
-def drawn_actions(env: Any, number: int, rng: np.random.Generator) -> Array:
-    """Actions [N, *action], uniform over the space."""
-    from gymnasium.vector.utils import batch_space
-
-    space = batch_space(env.action_space, number)
-    space.seed(int(rng.integers(2**31)))
-    return np.asarray(space.sample())
 
 
 def part(seed: int, of: int) -> int:
@@ -213,9 +202,3 @@ def enough(task: RedTeamTask, number: int, cases: Cases, seed: int) -> Cases:
     if len(cases) >= number:
         return cases[:number]
     return Cases.concatenate([cases, known_catastrophes(task, number - len(cases), seed)])
-
-
-def trials_of(findings: Findings | Sequence[Findings]) -> Trials:
-    """The queries that trials took."""
-    parts = [findings] if isinstance(findings, Findings) else findings
-    return Trials.joined([Trials(part.queries, part.found) for part in parts])

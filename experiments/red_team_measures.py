@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..envs.batch import Array
+from . import survival
 from .red_team import ALL, BASE, FRESH, STRONGER, RedTeam, Row
 from .statistics import Estimate, mean_interval
-from .survival import Trials, log_ratio, restricted_mean
+from .survival import Trials, restricted_mean, times_as_many
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,12 +35,7 @@ def budget(study: RedTeam, attack: str) -> int:
 
 def gain(found: Sequence[Row], study: RedTeam, course: str, attack: str) -> Estimate:
     """log2 of how many times more queries the attack takes against the course's last filter than against the first."""
-    before, after = trials(found, BASE, 0, attack), trials(found, course, study.rounds, attack)
-    most = budget(study, attack)
-    if len(before) < 2:
-        value = np.log2(restricted_mean(after[0], most) / restricted_mean(before[0], most))
-        return Estimate(float(value), -np.inf, np.inf, 1)
-    return log_ratio(before, after, most)
+    return times_as_many(*_sides(found, study, course, attack), budget(study, attack))
 
 
 def matrix(found: Sequence[Row], study: RedTeam) -> dict[tuple[str, str], Estimate]:
@@ -64,10 +60,12 @@ def held_out(found: Sequence[Row], study: RedTeam, course: str) -> tuple[Estimat
 
 def gains(found: Sequence[Row], study: RedTeam, course: str, attack: str) -> Array:
     """The gain in each seed, [S]."""
-    most = budget(study, attack)
-    sides = trials(found, BASE, 0, attack), trials(found, course, study.rounds, attack)
-    before, after = ([restricted_mean(seed, most) for seed in side] for side in sides)
-    return np.log2(after) - np.log2(before)
+    return survival.gains(*_sides(found, study, course, attack), budget(study, attack))
+
+
+def _sides(found: Sequence[Row], study: RedTeam, course: str, attack: str) -> tuple[list[Trials], list[Trials]]:
+    """The attack's trials on the first filter, and on the one that the course ends with."""
+    return trials(found, BASE, 0, attack), trials(found, course, study.rounds, attack)
 
 
 def learned(found: Sequence[Row], study: RedTeam, course: str) -> Array:

@@ -185,14 +185,15 @@ class Repetition:
 
         model, env = self.last(target).model, self.bench.task.environment
         worst = [self.bench.attacked(model, name, aim="severity") for name in self.study.attacks]
-        rows = [(found.options.severity[i], name, found, i) for name, found in zip(self.study.attacks, worst, strict=True)
-                for i in np.flatnonzero(found.found)]  # fmt: skip
-        rows.sort(key=lambda row: -row[0])
+        found = Findings.concatenate(worst)
+        attack = np.repeat(self.study.attacks, len(self.bench.trials))
+        order = np.argsort(np.where(found.found, -found.options.severity, np.inf), kind="stable")
         shown = []
-        for place, (severity, name, found, i) in enumerate(rows[:SHOWN]):
+        for place, i in enumerate(order[: min(SHOWN, found.found.sum())]):
             path = self.path(f"film {target} {place}", ".webp")
             runs.replace_file(path, film(env, found.cases[[i]], model))
-            shown.append({"attack": name, "severity": float(severity), "margin": float(found.margin[i]), "film": path.name})
+            about = {"severity": float(found.options.severity[i]), "margin": float(found.margin[i])}
+            shown.append({"attack": str(attack[i]), "film": path.name} | about)
         return {"target": target, "films": shown}
 
 

@@ -133,6 +133,19 @@ def _odds(share: float) -> float:
     return float(share / (1 - share)) if share < 1 else np.inf
 
 
+def gains(before: Sequence[Trials], after: Sequence[Trials], most: float) -> Array:
+    """log2 of how many times more queries a trial of at most `most` spends `after` than `before`, in each seed: [S]."""
+    pairs = zip(before, after, strict=True)
+    return np.array([np.log2(restricted_mean(b, most) / restricted_mean(a, most)) for a, b in pairs])
+
+
+def times_as_many(before: Sequence[Trials], after: Sequence[Trials], most: float) -> Estimate:
+    """The `log_ratio`; of one seed alone, without an interval."""
+    if len(before) == len(after) == 1:
+        return Estimate(float(gains(before, after, most)[0]), -np.inf, np.inf, 1)
+    return log_ratio(before, after, most)
+
+
 def log_ratio(before: Sequence[Trials], after: Sequence[Trials], most: float) -> Estimate:
     """log2 of how many times more queries a trial of at most `most` spends `after` than `before`: the mean over seeds.
 
@@ -147,7 +160,7 @@ def log_ratio(before: Sequence[Trials], after: Sequence[Trials], most: float) ->
     for trials in (*before, *after):
         _check_followed(trials, most)
     pairs, seeds = list(zip(before, after, strict=True)), len(before)
-    value = float(np.mean([np.log2(restricted_mean(b, most) / restricted_mean(a, most)) for a, b in pairs]))
+    value = float(gains(before, after, most).mean())
     half = float(stats.t.ppf(1 - TAIL, seeds - 1) * _redrawn(pairs, most).mean(1).std())
     high = value + half if any(np.any(trials.found) for trials in after) else np.inf
     return Estimate(value, value - half, high, seeds)

@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
-from gymnasium.vector.utils import batch_space
 
 from ...envs.batch import Array, Batch
 from ...envs.core import ProxyEnv, ProxygapError, Segments
-from ..options import Cases, Options, check_env, replayed
+from ..options import Cases, Options, check_env, replayed, uniform_actions
 from ..rollouts import Policy
 from .findings import Budget, Findings
 
@@ -185,10 +184,7 @@ class Hunt:
 
     def random_actions(self, *shape: int) -> Array:
         """Actions [*shape, *action], uniform over the action space."""
-        sampled = batch_space(self.env.action_space, int(np.prod(shape)))
-        sampled.seed(int(self.rng.integers(2**31)))
-        drawn = np.asarray(sampled.sample())
-        return drawn.reshape(*shape, *drawn.shape[1:])
+        return uniform_actions(self.env, self.rng, *shape)
 
     def redrawn(self, action: Array, changed: Array) -> Array:
         """Actions [R, P, T, *action] with others, uniform over the action space, at the steps `changed` [R, P, T]."""

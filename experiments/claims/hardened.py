@@ -5,16 +5,17 @@ from copy import copy
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
+from ...envs.batch import Array
 from ...reward_models.classifier import CatastropheClassifier
 from ...reward_models.filters import Filter
 from ...reward_models.hardening import Hardening, Round, harden, mixed
+from .. import survival
 from ..red_team_bench import Bench, Sizes, bench
 from ..red_team_tasks import RedTeamTask
 from ..statistics import Estimate
-from ..survival import Trials, log_ratio
+from ..survival import Trials
 
 
 def repetition(task: RedTeamTask, sizes: Sizes, seed: int) -> Bench:
@@ -53,10 +54,9 @@ def queries(here: Bench, target: Filter, attacks: Sequence[str]) -> dict[str, Tr
 
 def gain(before: Sequence[dict[str, Trials]], after: Sequence[dict[str, Trials]], attack: str, most: int) -> Estimate:
     """log2 of how many times as many queries the attack takes after as before, over seeds."""
-    return log_ratio([seed[attack] for seed in before], [seed[attack] for seed in after], most)
+    return survival.log_ratio([seed[attack] for seed in before], [seed[attack] for seed in after], most)
 
 
-def gains(before: Sequence[dict[str, Trials]], after: Sequence[dict[str, Trials]], attack: str, most: int) -> np.ndarray:
+def gains(before: Sequence[dict[str, Trials]], after: Sequence[dict[str, Trials]], attack: str, most: int) -> Array:
     """The same in each seed, [S]."""
-    means = [[np.minimum(seed[attack].queries, most).mean() for seed in side] for side in (before, after)]
-    return np.log2(means[1]) - np.log2(means[0])
+    return survival.gains([seed[attack] for seed in before], [seed[attack] for seed in after], most)

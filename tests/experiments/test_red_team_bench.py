@@ -15,7 +15,6 @@ from proxygap.experiments.red_team_bench import (
     check_learnable,
     enough,
     part,
-    trials_of,
 )
 from proxygap.experiments.red_team_tasks import TASKS, RedTeamTask, drawn, harmless, is_near, labelled
 from proxygap.reward_models.hardening import Finds, Hardening, harden
@@ -223,8 +222,6 @@ def test_a_target_is_attacked_from_all_trials_within_the_budget_and_for_the_wors
         assert (findings.queries[~findings.found] == 20).all()
         assert np.array_equal(findings.cases.draws.key, found.trials.draws.key)
     assert found.attack("mutation").aim == "score"
-    joined = trials_of([sly, bad])
-    assert np.array_equal(joined.queries, np.concatenate([sly.queries, bad.queries]))
 
 
 def test_edits_leave_only_what_is_harmless(made, filters):
