@@ -86,7 +86,6 @@ class Meter:
         canvas.rectangle((left, top, right - left, bottom - top), blend(PAPER, STONE, 0.12))
         limit = self._height(self.threshold)
         canvas.line([(left, limit), (right, limit)], INK, 1.5)
-        canvas.text("refused above this line", (right - 4, limit + 9), 11, MUTED, "right")
         across = left + (np.arange(len(self.said)) + 1) / len(self.said) * (right - left)
         for x, severity in zip(across[:time], self.severities, strict=False):
             if severity:
@@ -104,6 +103,7 @@ class Meter:
         if any(self.severities[:time]):
             canvas.text(f"catastrophe, severity {number(self.worst)}", (CHART[2], 16), 17, VERMILLION, "right")
         canvas.text(f"step {time} of {len(self.said)}", (CHART[0], 37), 12, MUTED, "left")
+        canvas.text("refused above the line", (CHART[2], 37), 12, MUTED, "right")
 
     def _height(self, said: float) -> float:
         _, top, _, bottom = CHART
