@@ -101,18 +101,18 @@ def test_a_clone_acts_as_the_generator_does():
 
 @pytest.mark.slow
 def test_a_fined_agent_does_less_of_what_is_refused(monkeypatch):
-    """Every step to the left costs ten steps."""
+    """A step to the left costs more than the goal is worth, which is not reached without one: for less it would be made."""
     monkeypatch.setattr(red_team_agents, "EPISODES", 64)
     monkeypatch.setattr(red_team_agents, "UPDATES", 200)
     monkeypatch.setattr(red_team_agents, "OPTIONS", 64)
     lefts = []
-    for fine in (0.0, 10.0):
+    for fine in (0.0, 100.0):
         trained: list[Any] = []
         train = red_team_agents.train
         monkeypatch.setattr(
             red_team_agents, "train", lambda *a, train=train, to=trained, **k: to.append(train(*a, **k)) or to[0]
         )
-        found = gaming_agent(ISLAND, cloned(ISLAND, 0), Lefts(), fine, 10_000, 0)
+        found = gaming_agent(ISLAND, cloned(ISLAND, 0), Lefts(), fine, 20_000, 0)
         assert set(found) == {"catastrophes", "near", "accepted_catastrophes", "true", "proxy"}
         here, _ = drawn(ISLAND, 200, 3)
         options = played(ENV, here, ISLAND.length, trained[0].policy(0))
